@@ -1,0 +1,51 @@
+/* Bounded table of principals (spec/mark.md, keys 11 and 12). Never evicts: a forgotten principal would start again
+ * at count 1, and its chain would break. Open addressing by the SHA-256 of the name, which no client can steer. */
+#include "principal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool principal_table_init(struct principal_table *table, size_t limit)
+{
+	size_t capacity = 2;
+	while (capacity < 2 * limit)
+		capacity *= 2;
+	table->slots = calloc(capacity, sizeof *table->slots);
+	table->capacity = capacity;
+	table->limit = limit;
+	table->used = 0;
+	return table->slots != NULL;
+}
+
+void principal_table_free(struct principal_table *table)
+{
+	free(table->slots);
+	memset(table, 0, sizeof *table);
+}
+
+struct principal *principal_find(struct principal_table *table, const char *name, size_t length)
+{
+	uint8_t digest[32];
+	(void)crypto_hash_sha256(digest, (const uint8_t *)name, length);
+	size_t at;
+	memcpy(&at, digest, sizeof at);
+	for (at &= table->capacity - 1;; at = (at + 1) & (table->capacity - 1)) {
+		struct principal *slot = &table->slots[at];
+		if (slot->count == 0) {
+			if (table->used == table->limit)
+				return NULL;
+			memcpy(slot->name, digest, sizeof digest);
+			return slot;
+		}
+		if (memcmp(slot->name, digest, sizeof digest) == 0)
+			return slot;
+	}
+}
+
+void principal_advance(struct principal_table *table, struct principal *slot, const uint8_t hash[32])
+{
+	if (slot->count++ == 0)
+		table->used++;
+	memcpy(slot->last, hash, sizeof slot->last);
+}

@@ -1,0 +1,29 @@
+/* What the epoch remembers of each principal: how many marks, and the hash of the last. */
+#ifndef SIGILLO_PRINCIPAL_H
+#define SIGILLO_PRINCIPAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct principal {
+	uint8_t name[32]; /* SHA-256 of the principal's name */
+	uint8_t last[32]; /* object hash of its last mark */
+	uint64_t count;   /* 0: the slot is free */
+};
+
+struct principal_table {
+	struct principal *slots;
+	size_t capacity; /* a power of two, at least twice `limit` */
+	size_t limit;
+	size_t used;
+};
+
+bool principal_table_init(struct principal_table *table, size_t limit);
+void principal_table_free(struct principal_table *table);
+/* The principal's slot; a free one (count 0) where it is new; NULL where it is new and the table is full. A new
+ * principal is in the table only once `principal_advance` was called. */
+struct principal *principal_find(struct principal_table *table, const char *name, size_t length);
+void principal_advance(struct principal_table *table, struct principal *slot, const uint8_t hash[32]);
+
+#endif

@@ -1,0 +1,168 @@
+/* Spool segments: spec/spool.md, with the durability contract.
+ *
+ * Invariants: a segment is fully allocated before it is mapped, so that writing into it cannot raise SIGBUS on a full
+ * disk; a record's length is stored last and with release order, so that a reader sees a whole record or none; a
+ * segment that is full says "go on in the next" only once the next one exists. */
+#include "spool.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEADER 64
+#define RECORD 24
+#define CONTINUED UINT32_MAX
+#define NAME_ROOM 32
+
+/* CRC-32 (IEEE 802.3, reflected, as zlib's), a nibble at a time: a table small enough to read. */
+static uint32_t crc32(const uint8_t *data, size_t length)
+{
+	static const uint32_t nibble[16] = {
+		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+	};
+	uint32_t crc = UINT32_MAX;
+	for (size_t i = 0; i < length; i++) {
+		crc ^= data[i];
+		crc = crc >> 4 ^ nibble[crc & 15];
+		crc = crc >> 4 ^ nibble[crc & 15];
+	}
+	return ~crc;
+}
+
+static size_t padded(size_t length)
+{
+	return (length + 7) & ~(size_t)7;
+}
+
+static void store_length(uint8_t *record, uint32_t length)
+{
+	__atomic_store_n((uint32_t *)(void *)record, htobe32(length), __ATOMIC_RELEASE);
+}
+
+static void path_of(const struct spool *spool, uint32_t number, const char *suffix, char out[sizeof spool->folder + NAME_ROOM])
+{
+	(void)snprintf(out, sizeof spool->folder + NAME_ROOM, "%s/%06u.spool%s", spool->folder, number, suffix);
+}
+
+static void drop(struct spool_segment *segment, size_t size)
+{
+	if (!segment->map)
+		return;
+	(void)munmap(segment->map, size);
+	(void)close(segment->fd);
+	segment->map = NULL;
+}
+
+static void write_header(const struct spool *spool, uint8_t *map, uint32_t number)
+{
+	memcpy(map, "sigillo-spool-1\n", 16);
+	put_u32(map + 16, spool->epoch);
+	put_u32(map + 20, number);
+	memcpy(map + 24, spool->epoch_id, 32);
+	put_u64(map + 56, spool->size);
+}
+
+static bool make_segment(struct spool *spool, struct spool_segment *segment, uint32_t number)
+{
+	char made[sizeof spool->folder + NAME_ROOM], name[sizeof spool->folder + NAME_ROOM];
+	path_of(spool, number, ".tmp", made);
+	path_of(spool, number, "", name);
+	int fd = open(made, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (fd < 0)
+		return false;
+	int failed = posix_fallocate(fd, 0, (off_t)spool->size);
+	void *map = failed ? MAP_FAILED : mmap(NULL, spool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (map != MAP_FAILED) {
+		write_header(spool, map, number);
+		if (rename(made, name) == 0) {
+			*segment = (struct spool_segment){map, fd, number};
+			return true;
+		}
+		failed = errno;
+		(void)munmap(map, spool->size);
+	} else if (!failed) {
+		failed = errno;
+	}
+	(void)close(fd);
+	(void)unlink(made);
+	errno = failed;
+	return false;
+}
+
+bool spool_open(struct spool *spool, const char *root, size_t segment_size, uint32_t epoch, const uint8_t epoch_id[32])
+{
+	memset(spool, 0, sizeof *spool);
+	spool->size = segment_size;
+	spool->epoch = epoch;
+	memcpy(spool->epoch_id, epoch_id, sizeof spool->epoch_id);
+	int length = snprintf(spool->folder, sizeof spool->folder, "%s/%010u", root, epoch);
+	if (length < 0 || (size_t)length >= sizeof spool->folder) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	if (mkdir(spool->folder, 0750) != 0 || !make_segment(spool, &spool->current, 0))
+		return false;
+	spool->used = HEADER;
+	return spool_prepare(spool);
+}
+
+bool spool_prepare(struct spool *spool)
+{
+	return spool->next.map || make_segment(spool, &spool->next, spool->current.number + 1);
+}
+
+static bool turn_over(struct spool *spool)
+{
+	if (!spool->next.map)
+		return false;
+	if (spool->size - spool->used >= RECORD)
+		store_length(spool->current.map + spool->used, CONTINUED);
+	drop(&spool->current, spool->size);
+	spool->current = spool->next;
+	spool->next.map = NULL;
+	spool->used = HEADER;
+	return true;
+}
+
+bool spool_append(struct spool *spool, uint8_t kind, uint64_t sequence, const uint8_t *object, size_t length)
+{
+	size_t room = RECORD + padded(length);
+	if (!spool->current.map || room > spool->size - HEADER)
+		return false;
+	if (room > spool->size - spool->used && !turn_over(spool))
+		return false;
+	uint8_t *record = spool->current.map + spool->used;
+	memset(record + 8, 0, 8);
+	record[8] = kind;
+	put_u64(record + 16, sequence);
+	memcpy(record + RECORD, object, length);
+	put_u32(record + 4, crc32(record + 8, RECORD - 8 + length));
+	store_length(record, (uint32_t)length);
+	spool->used += room;
+	return true;
+}
+
+void spool_close(struct spool *spool)
+{
+	char name[sizeof spool->folder + NAME_ROOM];
+	if (spool->next.map) {
+		path_of(spool, spool->next.number, "", name);
+		(void)unlink(name);
+		drop(&spool->next, spool->size);
+	}
+	if (spool->current.map) {
+		/* unmapped first: nobody may touch pages behind the new end */
+		(void)munmap(spool->current.map, spool->size);
+		spool->current.map = NULL;
+		if (ftruncate(spool->current.fd, (off_t)spool->used) != 0)
+			(void)0; /* a longer segment reads the same */
+		(void)fsync(spool->current.fd);
+		(void)close(spool->current.fd);
+	}
+}

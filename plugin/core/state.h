@@ -1,0 +1,31 @@
+/* STATE, what the launcher hands over: spec/handshake.md. */
+#ifndef SIGILLO_STATE_H
+#define SIGILLO_STATE_H
+
+#include "bytes.h"
+#include "mark.h"
+#include <stdbool.h>
+
+#define STATE_MAX_FILTERS 64
+#define STATE_KEYS 21 /* of the statement's map: 1…20 */
+
+struct state {
+	/* What the plugin acts on. Spans point into the packet, which must live as long. */
+	uint32_t epoch;
+	int64_t floor; /* last time of the previous epoch, ns; 0 where there is none */
+	bool refuse_unsynchronised;
+	struct checkpoint checkpoint;
+	struct span filters[STATE_MAX_FILTERS];
+	size_t filter_count;
+	struct span spool_folder;
+	size_t segment_size;
+	size_t principal_limit;
+	bool bound_meaningful;
+	/* The statement's values as they stand, by key; empty: absent. */
+	struct span values[STATE_KEYS];
+};
+
+/* NULL, or what is wrong with the packet's body. */
+const char *state_decode(struct span body, struct state *state);
+
+#endif
