@@ -1,0 +1,43 @@
+"""Errors that a caller can branch on. Bad input is always one of these, never another exception."""
+
+
+class SigilloError(Exception):
+    """Base of every error that Sigillo raises on purpose."""
+
+
+class DecodeError(SigilloError):
+    """A value is outside its format: bytes that were read, or fields that were about to be written (exit code 2).
+
+    `field` names the value as the spec does; `reason` says what is wrong with it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class SignatureError(SigilloError):
+    """A signature does not hold, or its public key may not be used. Verification says at which step it mattered."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class VerificationError(SigilloError):
+    """Evidence is readable and fails at a numbered step of spec/verification.md (exit code 1)."""
+
+    def __init__(self, step: int, reason: str) -> None:
+        super().__init__(f"step {step}: {reason}")
+        self.step = step
+        self.reason = reason
+
+
+class PolicyError(SigilloError):
+    """A policy cannot be used; `field` is the key in the file that its author has to change (exit code 2)."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason

@@ -1,0 +1,162 @@
+"""Packets between launcher and plugin on fd 0: spec/handshake.md. One packet: a type byte, then the body."""
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from sigillo.core import cbor
+from sigillo.core.epoch import (
+    SignedStatement,
+    StatementFields,
+    decode_statement,
+    decode_statement_fields,
+    encode_statement_fields,
+)
+from sigillo.core.errors import DecodeError
+from sigillo.core.field import array, boolean, byte_string, integer, numbered_map, text
+from sigillo.core.mark import Checkpoint, decode_checkpoint
+
+MAX_PACKET: Final = 65_536
+MAX_PATH: Final = 4_096
+_STATE, _STATEMENT, _GO, _CHECKPOINT, _COUNTERS = range(1, 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTime:
+    """What the plugin needs and the statement does not say. `segment_size` in bytes, a multiple of 4,096."""
+
+    spool_folder: str
+    segment_size: int
+    max_principals: int
+    clock_bound_meaningful: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """STATE, launcher → plugin: the launcher's half of the statement, and the run time settings."""
+
+    fields: StatementFields
+    run_time: RunTime
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """STATEMENT, plugin → launcher: the tagged epoch statement, not countersigned, as received."""
+
+    statement_bytes: bytes
+
+    def decode(self) -> SignedStatement:
+        """The statement. Raises DecodeError where it is none, or has a countersignature already."""
+        signed = decode_statement(self.statement_bytes)
+        if signed.countersignature is not None:
+            raise DecodeError("STATEMENT", "has a countersignature already")
+        return signed
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """GO, launcher → plugin: the epoch id, 32 bytes; the statement is countersigned and stored."""
+
+    epoch_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewCheckpoint:
+    """CHECKPOINT, launcher → plugin: the log's newest checkpoint."""
+
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """COUNTERS, plugin → launcher: the last sequence, and how much was refused or stripped since the start."""
+
+    last_sequence: int
+    refused_clock: int
+    refused_spool: int
+    refused_principals: int
+    refused_topics: int
+    refused_names: int
+    stripped_properties: int
+
+
+Packet = State | Statement | Go | NewCheckpoint | Counters
+
+
+def encode_packet(packet: Packet) -> bytes:
+    """Type byte and body. Raises DecodeError where a field is outside the format or the packet would be too long."""
+    match packet:
+        case State():
+            body = cbor.encode([encode_statement_fields(packet.fields), _run_time_values(packet.run_time)], "STATE")
+            encoded = bytes([_STATE]) + body
+        case Statement():
+            packet.decode()
+            encoded = bytes([_STATEMENT]) + packet.statement_bytes
+        case Go():
+            encoded = bytes([_GO]) + byte_string(packet.epoch_id, "GO")
+        case NewCheckpoint():
+            size, root = packet.checkpoint.size, packet.checkpoint.root
+            decode_checkpoint([size, root], "CHECKPOINT")
+            encoded = bytes([_CHECKPOINT]) + size.to_bytes(8, "big") + root
+        case Counters():
+            counts = [integer(getattr(packet, field.name), field.name) for field in fields(Counters)]
+            encoded = bytes([_COUNTERS]) + cbor.encode(counts, "COUNTERS")
+    if len(encoded) > MAX_PACKET:
+        raise DecodeError("packet", f"is {len(encoded)} bytes long, more than {MAX_PACKET}")
+    return encoded
+
+
+def decode_packet(data: bytes) -> Packet:
+    """Decode one packet of either direction. Raises DecodeError; the receiver judges whether its type comes now."""
+    if not 0 < len(data) <= MAX_PACKET:
+        raise DecodeError("packet", f"is {len(data)} bytes long, not 1…{MAX_PACKET}")
+    body = data[1:]
+    match data[0]:
+        case 1:
+            return _decode_state(body)
+        case 2:
+            statement = Statement(body)
+            statement.decode()
+            return statement
+        case 3:
+            return Go(byte_string(body, "GO"))
+        case 4:
+            byte_string(body, "CHECKPOINT", 40)
+            return NewCheckpoint(decode_checkpoint([int.from_bytes(body[:8], "big"), body[8:]], "CHECKPOINT"))
+        case 5:
+            names = [field.name for field in fields(Counters)]
+            counts = array(cbor.decode(body, "COUNTERS"), "COUNTERS", len(names))
+            return Counters(*(integer(count, name) for count, name in zip(counts, names, strict=True)))
+        case other:
+            raise DecodeError("packet", f"type {other} is none of 1…5")
+
+
+def _decode_state(body: bytes) -> State:
+    fields_value, run_time_value = array(cbor.decode(body, "STATE"), "STATE", 2)
+    return State(decode_statement_fields(fields_value), _run_time(run_time_value))
+
+
+def _run_time_values(run_time: RunTime) -> dict[int, object]:
+    values: dict[int, object] = {
+        1: run_time.spool_folder,
+        2: run_time.segment_size,
+        3: run_time.max_principals,
+        4: run_time.clock_bound_meaningful,
+    }
+    _run_time(values)
+    return values
+
+
+def _run_time(value: object) -> RunTime:
+    values = numbered_map(value, "run time", range(1, 5))
+    folder = text(values[1], "spool folder", 1, MAX_PATH, allow_nul=False)
+    if not folder.startswith("/"):
+        raise DecodeError("spool folder", "is not an absolute path")
+    segment_size = integer(values[2], "segment size", 65_536, 2**30)
+    if segment_size % 4096:
+        raise DecodeError("segment size", "is not a multiple of 4,096")
+    return RunTime(
+        spool_folder=folder,
+        segment_size=segment_size,
+        max_principals=integer(values[3], "largest number of principals", 1, 2**20),
+        clock_bound_meaningful=boolean(values[4], "clock bound meaningful"),
+    )

@@ -1,0 +1,1 @@
+"""Tests of `sigillo.core`, one file per module."""
