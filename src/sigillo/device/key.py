@@ -1,0 +1,145 @@
+"""Keys of a device and their PEM files: the signing key (P-256 or Ed25519), and apart from it the TLS key (P-256).
+
+Formats: PKCS#8 (RFC 5208, unencrypted, 0600), SubjectPublicKeyInfo, CSR (PKCS#10, RFC 2986), all as PEM.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from cryptography.x509.oid import NameOID
+
+from sigillo.core.device_key import DeviceKey, Kind
+from sigillo.core.errors import DecodeError
+from sigillo.device.error import DeviceError
+
+SigningKey = EllipticCurvePrivateKey | Ed25519PrivateKey
+_MAX_PEM_BYTES = 64 * 1024
+
+
+def generate_signing_key(kind: Kind) -> SigningKey:
+    """A fresh signing key from the system's random numbers."""
+    return generate_private_key(SECP256R1()) if kind == "p256" else Ed25519PrivateKey.generate()
+
+
+def generate_tls_key() -> EllipticCurvePrivateKey:
+    """A fresh key for the TLS client certificate: always P-256, which every broker and secure element speaks."""
+    return generate_private_key(SECP256R1())
+
+
+def encode_private_key(key: SigningKey) -> bytes:
+    """PKCS#8 PEM, not encrypted: the file's permissions protect it."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def encode_public_key(key: DeviceKey) -> bytes:
+    """SubjectPublicKeyInfo PEM."""
+    public = load_der_public_key(key.spki)
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def spki_of(key: PublicKeyTypes) -> bytes:
+    """DER SubjectPublicKeyInfo: what two keys are compared by."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_half(key: SigningKey) -> DeviceKey:
+    """The public key that a policy pins."""
+    return DeviceKey.from_spki(spki_of(key.public_key()))
+
+
+def make_csr(tls_key: EllipticCurvePrivateKey, device_id: str) -> bytes:
+    """PEM certificate request, CN = *device_id*, signed by the TLS key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device_id)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(tls_key, hashes.SHA256())
+    return request.public_bytes(Encoding.PEM)
+
+
+def load_signing_key(path: Path) -> SigningKey:
+    """Read a signing key from a PKCS#8 PEM file.
+
+    Raises DeviceError where the file is missing, readable by others than its owner, or no P-256 or Ed25519 key.
+    """
+    pem = read_pem(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise DeviceError(f"{path}: others than its owner may read this private key; run `chmod 600 {path}`")
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise DeviceError(f"{path}: is not an unencrypted PKCS#8 private key in PEM") from None
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
+        return key
+    raise DeviceError(f"{path}: is neither a P-256 nor an Ed25519 key; those are the two that Sigillo verifies")
+
+
+def load_public_key(path: Path) -> DeviceKey:
+    """Read a device's public signing key from a SubjectPublicKeyInfo PEM file. Raises DeviceError."""
+    pem = read_pem(path)
+    if b"PRIVATE KEY" in pem:
+        raise DeviceError(
+            f"{path}: holds a private key, which must not leave the device; give the public one "
+            "(`openssl pkey -in KEY -pubout`)"
+        )
+    try:
+        return DeviceKey.from_spki(spki_of(load_pem_public_key(pem)), str(path))
+    except (ValueError, UnsupportedAlgorithm):
+        raise DeviceError(f"{path}: is not a public key in PEM (`-----BEGIN PUBLIC KEY-----`)") from None
+    except DecodeError as error:
+        raise DeviceError(f"{path}: {error.reason}") from None
+
+
+def load_csr(path: Path) -> x509.CertificateSigningRequest:
+    """Read a certificate request and check that it is signed by its own key. Raises DeviceError."""
+    try:
+        request = x509.load_pem_x509_csr(read_pem(path))
+        valid = request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm):
+        raise DeviceError(
+            f"{path}: is not a certificate request in PEM (`-----BEGIN CERTIFICATE REQUEST-----`)"
+        ) from None
+    if not valid:
+        raise DeviceError(
+            f"{path}: this certificate request is not signed by its own key; have the device make it again"
+        )
+    return request
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read the one certificate of a PEM file. Raises DeviceError."""
+    try:
+        certificates = x509.load_pem_x509_certificates(read_pem(path))
+    except ValueError:
+        raise DeviceError(f"{path}: is not a certificate in PEM (`-----BEGIN CERTIFICATE-----`)") from None
+    if len(certificates) != 1:
+        raise DeviceError(f"{path}: holds {len(certificates)} certificates; give one, and its issuer apart")
+    return certificates[0]
+
+
+def read_pem(path: Path) -> bytes:
+    """The content of a small file. Raises DeviceError where it cannot be read or is no PEM by its size."""
+    try:
+        with path.open("rb") as file:
+            pem = file.read(_MAX_PEM_BYTES + 1)
+    except OSError as error:
+        raise DeviceError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(pem) > _MAX_PEM_BYTES:
+        raise DeviceError(f"{path}: is larger than {_MAX_PEM_BYTES} bytes, so it is not the PEM file meant here")
+    return pem

@@ -1,0 +1,253 @@
+"""One tracker's connection to the broker: MQTT 5 or 3.1.1 over TLS with its client certificate, in the caller's thread.
+
+paho's `Client` speaks the protocol; this module decides what counts as arrived. A message is settled by PUBACK (QoS 1),
+PUBCOMP (QoS 2), or, at QoS 0, by having been written to the socket. Where the broker kept no session, everything that
+is not settled is the caller's to send again.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from sigillo.device.error import DeviceError
+from sigillo.device.folder import DeviceFolder
+from sigillo.device.store import Outgoing
+
+Protocol = Literal["5", "311"]
+KEEPALIVE_S = 15
+SESSION_S = 3600
+_CONNECT_TIMEOUT_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
+_PASSING = frozenset({0x88, 0x89, 0x8B, 0x97, 0x9F})  # unavailable, busy, shutting down, quota, connection rate
+_FAILURE = 0x80
+_KEPT = frozenset(  # publish() has taken the message, though the connection may be gone
+    {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN, MQTTErrorCode.MQTT_ERR_CONN_LOST}
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the broker listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """The address that `HOST:PORT` or `[IPV6]:PORT` names. Raises DeviceError."""
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise DeviceError(f"--broker {text!a}: must be HOST:PORT, for example 127.0.0.1:8883")
+    return Address(host, int(port))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a message: `refusal` is empty, or the name of the broker's reason code."""
+
+    sequence: int
+    refusal: str
+
+
+class _Client(Client):
+    """paho 2.2 drops the reason code of a PUBREC and goes on with PUBREL as if the message had been taken."""
+
+    def __init__(self, client_id: str, protocol: Protocol) -> None:
+        version = MQTTv5 if protocol == "5" else MQTTv311
+        clean = None if protocol == "5" else True
+        super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=clean, protocol=version)
+        self.refused_by_pubrec: dict[int, ReasonCode] = {}
+
+    def _handle_pubrec(self) -> MQTTErrorCode:
+        packet = bytes(self._in_packet["packet"])  # message id (2 bytes), then the reason code unless it is 0
+        if len(packet) > 2 and packet[2] >= _FAILURE:
+            message_id = int.from_bytes(packet[:2], "big")
+            self.refused_by_pubrec[message_id] = ReasonCode(PacketTypes.PUBREC, identifier=packet[2])
+        return super()._handle_pubrec()
+
+
+class Link:
+    """The connection; it reconnects by itself, and `in_flight` says which numbers need not be sent again."""
+
+    def __init__(self, device: DeviceFolder, address: Address, qos: int, protocol: Protocol) -> None:
+        """Prepare; nothing is sent before `poll`. Raises DeviceError where certificates are missing or do not fit."""
+        self.connected = False
+        self.connections = 0
+        self.fault = ""
+        self.in_flight: set[int] = set()
+        self._address, self._qos, self._protocol = address, qos, protocol
+        self._numbers: dict[int, int] = {}  # MQTT message id → sequence
+        self._early: dict[int, ReasonCode] = {}  # settled inside publish(), before its id was known
+        self._outcomes: list[Outcome] = []
+        self._pause_s, self._next_try, self._tried = _FIRST_PAUSE_S, 0.0, False
+        self._drained = False
+        self._client = _Client(device.device_id, protocol)
+        self._client.connect_timeout = _CONNECT_TIMEOUT_S
+        self._client.tls_set_context(tls_context(device))
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._client.on_unsubscribe = self._on_unsubscribe
+
+    def send(self, message: Outgoing, content_type: str) -> None:
+        """Publish; the outcome comes from a later `outcomes`."""
+        properties = None
+        if self._protocol == "5":
+            properties = _properties(PacketTypes.PUBLISH)
+            properties.ContentType = content_type
+        self.in_flight.add(message.sequence)
+        info = self._client.publish(message.topic, message.payload, self._qos, properties=properties)
+        if info.rc not in _KEPT:
+            raise DeviceError(f"message {message.sequence}: cannot be published ({info.rc.name})")
+        self._numbers[info.mid] = message.sequence
+        if (reason := self._early.pop(info.mid, None)) is not None:
+            self._settle(info.mid, reason)
+
+    def outcomes(self) -> list[Outcome]:
+        """What was settled since the last call."""
+        settled, self._outcomes = self._outcomes, []
+        return settled
+
+    def poll(self, timeout_s: float) -> None:
+        """Connect if that is due, then wait at most *timeout_s* seconds for packets and handle them.
+
+        Raises DeviceError where trying again cannot help: the broker's certificate does not verify, or it refuses us.
+        """
+        if self._client.socket() is None:
+            wait_s = self._next_try - time.monotonic()
+            if wait_s > 0:
+                time.sleep(min(wait_s, timeout_s))
+                return
+            self._connect()
+        elif self._client.loop(timeout_s) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._lost("the connection was lost")
+
+    def close(self, topic: str, patience_s: float) -> None:
+        """Leave properly: wait until the broker has read all that was written (it answers an UNSUBSCRIBE), then go."""
+        if self.connected:
+            self._client.unsubscribe(topic)
+            deadline = time.monotonic() + patience_s
+            while self._client.is_connected() and not self._drained and time.monotonic() < deadline:
+                self._client.loop(0.05)
+        self._client.disconnect()
+
+    def _connect(self) -> None:
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self.fault = ""
+        try:
+            if self._tried:
+                self._client.reconnect()
+            else:
+                self._client.connect(self._address.host, self._address.port, KEEPALIVE_S, properties=self._session())
+            self._tried = True
+        except ssl.SSLCertVerificationError as error:
+            raise DeviceError(
+                f"{self._address}: the broker's certificate does not verify ({error.verify_message}); use the name or "
+                "address that it was made for, and the operator's ca.cert.pem"
+            ) from None
+        except OSError as error:
+            self._lost(error.strerror or str(error))
+
+    def _session(self) -> Properties | None:
+        if self._protocol != "5":
+            return None
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = SESSION_S
+        return properties
+
+    def _lost(self, fault: str) -> None:
+        self.connected = False
+        self.fault = self.fault or fault  # the first says most
+        self._next_try = time.monotonic() + self._pause_s
+        if self._qos == 0:  # paho forgets these
+            self._forget()
+
+    def _forget(self) -> None:
+        self._client.drop_out_messages()
+        self._client.refused_by_pubrec.clear()
+        self._numbers.clear()
+        self.in_flight.clear()
+
+    def _on_connect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self.fault = f"the broker refused the connection: {reason}"
+            if reason.value not in _PASSING:
+                raise DeviceError(f"{self._address}: {self.fault}; enrol the device with `sigillo device add`")
+            return
+        if not flags.session_present:
+            self._forget()
+        self.connected, self.fault, self._pause_s = True, "", _FIRST_PAUSE_S
+        self.connections += 1
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        by_broker = flags.is_disconnect_packet_from_server
+        self._lost(f"the broker disconnected us: {reason}" if by_broker else "the connection was lost")
+
+    def _on_publish(
+        self, _client: Client, _userdata: object, message_id: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        reason = self._client.refused_by_pubrec.pop(message_id, reason)
+        if message_id in self._numbers:
+            self._settle(message_id, reason)
+        else:
+            self._early[message_id] = reason
+
+    def _on_unsubscribe(self, *_arguments: object) -> None:
+        self._drained = True
+
+    def _settle(self, message_id: int, reason: ReasonCode) -> None:
+        sequence = self._numbers.pop(message_id)
+        self.in_flight.discard(sequence)
+        refusal = reason.getName() if reason.is_failure else ""
+        self._outcomes.append(Outcome(sequence, refusal))
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]  # paho has no types here
+
+
+def tls_context(device: DeviceFolder) -> ssl.SSLContext:
+    """TLS 1.2 or later, the operator's CA and no other, the device's certificate. Raises DeviceError."""
+    for path in (device.certificate, device.authority):
+        if not path.is_file():
+            raise DeviceError(
+                f"{path}: not found; the operator makes it with `sigillo device add OPERATOR_DIR {device.path}`"
+            )
+    try:
+        context = ssl.create_default_context(cafile=str(device.authority))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(device.certificate, device.tls_key)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error.strerror
+        raise DeviceError(
+            f"{device.path}: tls.cert.pem, tls.key.pem and ca.cert.pem cannot be used together ({reason}); "
+            "have the operator issue the certificate again from tls.csr.pem"
+        ) from None
+    return context

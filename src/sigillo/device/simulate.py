@@ -1,0 +1,211 @@
+"""A fleet of simulated wine-crate trackers: each signs, publishes and waits for acknowledgements in its own thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sigillo.core.errors import SigilloError
+from sigillo.device.folder import DeviceFolder, load_device_folder
+from sigillo.device.identity import reported_topic
+from sigillo.device.journey import reading
+from sigillo.device.link import Address, Link, Protocol
+from sigillo.device.message import CONTENT_TYPE, Form, encode_message
+from sigillo.device.signer import Signer
+from sigillo.device.store import Outgoing, Store
+
+WINDOW = 10
+"""Messages of one tracker that may be unacknowledged at a time."""
+
+_POLL_S = 0.1
+_LAST_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each tracker does. `count` None: until stopped; 0: only send what an earlier run left in the outbox."""
+
+    address: Address
+    count: int | None
+    interval_s: float
+    qos: int
+    form: Form
+    protocol: Protocol
+    seed: int
+    patience_s: float
+
+
+@dataclass
+class Tally:
+    """What became of one tracker's messages. `error` is why it stopped early, or empty."""
+
+    device_id: str
+    sent: int = 0
+    """Messages, each counted once."""
+    resent: int = 0
+    arrived: int = 0
+    """Acknowledged by the broker; at QoS 0 only written to the socket."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """By name of the broker's reason code."""
+    unsettled: int = 0
+    """Still in the outbox at the end, the refused ones included: the next run sends them again."""
+    last_sequence: int = 0
+    connections: int = 0
+    error: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Everything that was to be sent has arrived."""
+        return not (self.error or self.unsettled or self.refused)
+
+
+class Tracker:
+    """One simulated tracker."""
+
+    def __init__(self, device: DeviceFolder, plan: Plan) -> None:
+        self.tally = Tally(device.device_id)
+        self.finished = threading.Event()
+        self._device, self._plan = device, plan
+        self._topic = reported_topic(device.device_id)
+        self._issued = 0
+        self._refused: set[int] = set()
+        self._published: set[int] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Travel until the plan is done, *stop* is set, or nothing arrives for the plan's patience; fills `tally`."""
+        error = "ended unexpectedly"
+        try:
+            with Store(self._device.path, wait_s=1.0) as store:
+                try:
+                    error = self._travel(store, stop)
+                finally:
+                    self.tally.unsettled = len(store.pending)
+                    self.tally.last_sequence = store.sequence
+        except (SigilloError, OSError) as caught:
+            error = str(caught)
+        finally:
+            self.tally.error = error
+            self.finished.set()
+
+    def _travel(self, store: Store, stop: threading.Event) -> str:
+        """The journey; why it ended early, or ""."""
+        error = ""
+        plan, signer = self._plan, self._device.signer()
+        link = Link(self._device, plan.address, plan.qos, plan.protocol)
+        due = progress = time.monotonic()
+        while not self._done(store, stop):
+            now = time.monotonic()
+            if link.connected and not self._outstanding(store):
+                progress = now
+            patience_s = min(plan.patience_s, _LAST_PATIENCE_S) if stop.is_set() else plan.patience_s
+            if now - progress > patience_s:
+                error = f"{plan.address}: nothing arrived for {patience_s:g} s ({link.fault or 'no acknowledgement'})"
+                if not link.connections:
+                    error += f"; is the broker running, and is {self._device.certificate} of its operator?"
+                break
+            if link.connected:
+                if now >= due and self._may_issue(store, stop):
+                    self._issue(store, signer)
+                    due = max(due + plan.interval_s, now)
+                self._send(store, link)
+            link.poll(max(0.0, min(_POLL_S, due - now)) if self._may_issue(store, stop) else _POLL_S)
+            if self._settle(store, link):
+                progress = time.monotonic()
+            self.tally.connections = link.connections
+        link.close(self._topic, _LAST_PATIENCE_S)
+        return error
+
+    def _all_issued(self, stop: threading.Event) -> bool:
+        return stop.is_set() or self._issued == self._plan.count
+
+    def _done(self, store: Store, stop: threading.Event) -> bool:
+        return self._all_issued(stop) and not self._outstanding(store)
+
+    def _outstanding(self, store: Store) -> int:
+        return len(store.pending) - len(self._refused)
+
+    def _may_issue(self, store: Store, stop: threading.Event) -> bool:
+        return not self._all_issued(stop) and self._outstanding(store) < WINDOW
+
+    def _issue(self, store: Store, signer: Signer) -> None:
+        plan, device_id = self._plan, self._device.device_id
+
+        def sign(number: int) -> bytes:
+            body = reading(plan.seed, device_id, number, plan.interval_s)
+            now_ms = time.time_ns() // 1_000_000
+            return encode_message(plan.form, signer, device_id, self._topic, ver=number, ts=now_ms, body=body)
+
+        store.issue(self._topic, sign)
+        self._issued += 1
+
+    def _send(self, store: Store, link: Link) -> None:
+        for message in store.pending:
+            if message.sequence in link.in_flight or message.sequence in self._refused:
+                continue
+            if len(link.in_flight) >= WINDOW:
+                break
+            link.send(message, CONTENT_TYPE[self._form(message)])
+            if message.sequence in self._published:
+                self.tally.resent += 1
+            else:
+                self._published.add(message.sequence)
+                self.tally.sent += 1
+
+    @staticmethod
+    def _form(message: Outgoing) -> Form:
+        """Its form, which an earlier run may have chosen otherwise: the first byte tells (spec/datagram.md)."""
+        return "cose" if message.payload[:1] == b"\xd2" else "datagram"
+
+    def _settle(self, store: Store, link: Link) -> bool:
+        outcomes = link.outcomes()
+        for outcome in outcomes:
+            if outcome.refusal:
+                self._refused.add(outcome.sequence)
+                self.tally.refused[outcome.refusal] += 1
+            else:
+                store.settle(outcome.sequence)
+                self.tally.arrived += 1
+        return bool(outcomes)
+
+
+class Fleet:
+    """Trackers that travel at the same time."""
+
+    def __init__(self, folders: Iterable[Path], plan: Plan) -> None:
+        """Read the device folders. Raises DeviceError."""
+        self.trackers = [Tracker(load_device_folder(folder), plan) for folder in folders]
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=tracker.run, args=(self._stop,), daemon=True) for tracker in self.trackers
+        ]
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """One per tracker, in the order given; they change until `wait` returns True."""
+        return [tracker.tally for tracker in self.trackers]
+
+    def start(self) -> None:
+        """Let all trackers go."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Sign nothing more; wait a little for what is under way."""
+        self._stop.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait at most *timeout_s* seconds; whether all trackers are done.
+
+        A Ctrl-C may interrupt it. (`Thread.join` is not used for the waiting: interrupted, that of Python 3.11 takes a
+        running thread for an ended one.)
+        """
+        deadline = time.monotonic() + timeout_s
+        if not all(tracker.finished.wait(max(0.0, deadline - time.monotonic())) for tracker in self.trackers):
+            return False
+        for thread in self._threads:
+            thread.join()
+        return True
