@@ -1,0 +1,156 @@
+"""`sigillo policy`: say whom to trust, never silently."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from sigillo.cli.source import FileError, naming, read_at_most, read_policy
+from sigillo.core.errors import PolicyError
+from sigillo.core.policy import (
+    ClockTrust,
+    DeviceTrust,
+    OperatorTrust,
+    Policy,
+    check_device_id,
+    decode_duration,
+    decode_policy,
+    encode_policy,
+)
+from sigillo.core.published import MAX_BYTES, decode_published
+from sigillo.device.key import load_public_key
+from sigillo.report.trust import policy_json, render_policy
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Say whom to trust: make a policy, or check one."""
+
+
+@command.command(
+    short_help="Make a policy; prints what to compare.",
+    epilog="""\b
+Examples:
+  sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem -o policy.toml
+  sigillo policy new --operator operator.toml --devices devices --max-error 500ms -o policy.toml
+""",
+)
+@click.option("--operator", "operators", type=_PATH, multiple=True, required=True, help="What an operator published.")
+@click.option("--device", "pairs", multiple=True, metavar="ID=PUB.pem", help="A device and its public signing key.")
+@click.option("--devices", "registry", type=_PATH, help="A folder with ID/signing.pub.pem for each device.")
+@click.option("--max-error", default="1s", show_default=True, help="Largest clock error of a mark that counts.")
+@click.option("--allow-unsynchronised", is_flag=True, help="Accept marks of a clock that is not synchronised.")
+@click.option("--allow-unknown-bound", is_flag=True, help="Accept marks of a clock whose error nobody bounds.")
+@click.option(
+    "--sequence-bits",
+    type=click.Choice(["64", "8"]),
+    default="64",
+    show_default=True,
+    help="Width of the devices' own counter; shipped firmware has 8.",
+)
+@click.option("-o", "--output", type=_PATH, required=True, help="The policy to write.")
+@click.option("--force", is_flag=True, help="Replace the output if it is there.")
+def new(
+    *,
+    operators: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    registry: Path | None,
+    max_error: str,
+    allow_unsynchronised: bool,
+    allow_unknown_bound: bool,
+    sequence_bits: str,
+    output: Path,
+    force: bool,
+) -> None:
+    """Make a policy from what an operator published and the devices' public keys.
+
+    Prints every fingerprint, to compare with its owner over another channel: a policy is only as good as that.
+    """
+    bits = int(sequence_bits)
+    devices = [*_named(pairs, bits), *(_registered(registry, bits) if registry else ())]
+    try:
+        clock = ClockTrust(decode_duration(max_error, "--max-error"), allow_unknown_bound, allow_unsynchronised)
+        policy = Policy(tuple(_published(path) for path in operators), clock, tuple(devices))
+    except PolicyError as error:
+        raise FileError(f"the policy cannot be made: {error}") from error
+    text = encode_policy(policy).encode()
+    decode_policy(text)  # what is written can be read
+    _write(output, text, force=force)
+    click.echo(f"{output} trusts:")
+    click.echo(render_policy(policy), nl=False)
+
+
+@command.command(
+    short_help="Say whom a policy trusts for what.",
+    epilog="""\b
+Examples:
+  sigillo policy check policy.toml
+  sigillo policy check policy.toml --json
+""",
+)
+@click.argument("file", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Output for programs.")
+def check(file: Path, as_json: bool) -> None:
+    """Read the policy FILE and say whom it trusts for what; warns about what it waives."""
+    policy = read_policy(file)
+    if as_json:
+        click.echo(json.dumps(policy_json(policy), ensure_ascii=True, indent=2))
+    else:
+        click.echo(render_policy(policy), nl=False)
+
+
+def _published(path: Path) -> OperatorTrust:
+    with naming(path, "the operator finds it in published/operator.toml"):
+        return decode_published(read_at_most(path, MAX_BYTES))
+
+
+def _named(pairs: Sequence[str], bits: int) -> Iterator[DeviceTrust]:
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise click.UsageError(f"--device {pair}: must be ID=PUB.pem.")
+        yield _device(name, Path(path), bits)
+
+
+def _registered(folder: Path, bits: int) -> Iterator[DeviceTrust]:
+    if not folder.is_dir():
+        raise FileError(f"{folder}: no such folder; name the one with ID/signing.pub.pem for each device")
+    paths = sorted(folder.glob("*/signing.pub.pem"))
+    if not paths:
+        raise FileError(f"{folder}: has no device in it (ID/signing.pub.pem)")
+    for path in paths:
+        yield _device(path.parent.name, path, bits)
+
+
+def _device(name: str, path: Path, bits: int) -> DeviceTrust:
+    check_device_id(name, f"device {name}")
+    return DeviceTrust(name, load_public_key(path), bits)
+
+
+def _write(path: Path, data: bytes, *, force: bool) -> None:
+    """Write the file whole or not at all, and never over another without *force*."""
+    try:
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            os.chmod(fresh, 0o644)
+            if force:
+                os.replace(fresh, path)
+            else:
+                os.link(fresh, path)  # unlike a rename it refuses a name that is taken
+        finally:
+            Path(fresh).unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise FileError(f"{path}: is there already; --force replaces it, or name another file with -o") from error
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror}); name another file with -o") from error

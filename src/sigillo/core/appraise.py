@@ -1,0 +1,135 @@
+"""The whole answer about an evidence file: every step that can be run, every finding (spec/verification.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sigillo.core.ledger import Ledger, StepRecord
+from sigillo.core.policy import Policy
+from sigillo.core.step import REACHED_LEVEL
+from sigillo.core.verdict import LEVEL_SENTENCE, STEPS, Check, Link, Result, Summary, Verdict
+from sigillo.core.verify import walk
+
+NO_POLICY = "no policy says whom to trust"
+MISSING_LINKS = (
+    Link("log inclusion", "nothing shows that these marks are in a log that others can see"),
+    Link("time-stamp anchor", "no time-stamp token: the times are the broker's own claim"),
+    Link("witness", "one history; a split view would not be seen"),
+    Link("rebuilder", "nobody says that the broker's program was rebuilt from source"),
+    Link("hardware", "no hardware vouches for what ran"),
+)
+LAST_WORD = (
+    "after a device's last message shown in an epoch only its own numbers show what is missing, "
+    "and after its very last nothing does"
+)
+_DEVICE_STEPS = (9, 11)
+_UNITS = {
+    1: "line",
+    2: "statement",
+    3: "statement",
+    4: "check",
+    5: "mark",
+    6: "message",
+    7: "mark",
+    8: "mark",
+    9: "message",
+    10: "mark",
+    11: "check",
+    12: "epoch",
+    13: "epoch",
+}
+_MEANING = {
+    1: "readable and canonical",
+    2: "each signed by the epoch key it names",
+    3: "each countersigned by the log key that the policy pins for its operator",
+    4: "epochs without a hole, each naming the one before it",
+    5: "each signed by the key of its epoch",
+    6: "each about exactly this topic and payload",
+    7: "sequence, time, counts and chains in order",
+    8: "clock states that the policy allows",
+    9: "each signed by the device whose topic and login it has",
+    10: "none held back between the first and the last shown of a device in each epoch",
+    11: "no gap in a device's own numbers between its first and last shown",
+    12: "executable, plugin and configuration as the policy says",
+    13: f"{REACHED_LEVEL}: {LEVEL_SENTENCE[REACHED_LEVEL]}",
+}
+
+
+def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verdict:
+    """Appraise an evidence file: run all that can be run and return every finding.
+
+    Args:
+        lines: its lines without LF (:func:`sigillo.core.evidence.split_lines`).
+        policy: whom to trust; None runs the checks that need no trust, and is never verified.
+        now_ns: the reader's time, ns of Unix time.
+
+    Raises:
+        DecodeError: the file is not readable as evidence (step 1).
+    """
+    ledger = Ledger(strict=False)
+    walk(lines, policy, now_ns, ledger)
+    summary = ledger.summary()
+    checks = tuple(_check(step, ledger.steps[step], summary, policy) for step in STEPS)
+    verified = policy is not None and all(check.result is Result.PASSED for check in checks)
+    return Verdict(
+        verified=verified,
+        reason="" if verified else _reason(checks, policy),
+        has_policy=policy is not None,
+        level=REACHED_LEVEL,
+        summary=summary,
+        checks=checks,
+        missing=MISSING_LINKS,
+        relaxations=ledger.relaxations(),
+        limits=(*ledger.limits(), LAST_WORD),
+    )
+
+
+def _check(step: int, record: StepRecord, summary: Summary, policy: Policy | None) -> Check:
+    failures = record.failures.findings()
+    if failures.count:
+        result, detail = Result.FAILED, _shown(failures.listed[0].line, failures.listed[0].text)
+    elif record.skipped or not record.checked:
+        result, detail = Result.NOT_CHECKED, _why_skipped(record, policy)
+    else:
+        result, detail = Result.PASSED, f"{_count(record.checked, _UNITS[step])}: {_MEANING[step]}"
+    liars = _liars(step, summary, policy) if result is Result.PASSED else ()
+    return Check(step, result, detail, record.checked, failures, record.notes.findings(), liars)
+
+
+def _why_skipped(record: StepRecord, policy: Policy | None) -> str:
+    if policy is None and not record.checked:
+        return NO_POLICY
+    return f"{record.skipped} of {record.skipped + record.checked} not reached: a step before failed there"
+
+
+def _liars(step: int, summary: Summary, policy: Policy | None) -> tuple[tuple[str, ...], ...]:
+    """Alternatives of smallest sets: any one set, lying together, makes the line false.
+
+    Each device speaks for itself alone and each operator for its own epochs, so every set has one party.
+    """
+    if step == 1:
+        return ()
+    if policy is None:
+        return (("whoever made the keys in this file",),)
+    if step in _DEVICE_STEPS:
+        return tuple((f"device {device.id}",) for device in summary.devices)
+    return tuple((f"operator {name}",) for name in summary.operators)
+
+
+def _reason(checks: tuple[Check, ...], policy: Policy | None) -> str:
+    failed = [check for check in checks if check.result is Result.FAILED]
+    if not failed:
+        return NO_POLICY
+    first = failed[0]
+    more = sum(check.failures.count for check in failed) - 1
+    also = f" (and {_count(more, 'more finding')})" if more else ""
+    why = f"{NO_POLICY}; and " if policy is None else ""
+    return f"{why}step {first.step}, {first.name}: {first.detail}{also}"
+
+
+def _shown(line: int | None, text: str) -> str:
+    return text if line is None else f"line {line}: {text}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

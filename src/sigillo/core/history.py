@@ -1,0 +1,141 @@
+"""What verification remembers between lines: a record for each principal, a counter for each device.
+
+Never one for each message: memory does not grow with the length of a file (spec/evidence.md, last paragraph).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from sigillo.core.errors import DecodeError
+
+MAX_PRINCIPALS = 65_536
+MAX_REMEMBERED = 262_144
+MAX_OPEN_GAPS = 64
+_HALF_OF_8_BITS = 128
+
+
+@dataclass(slots=True)
+class LastMark:
+    """The last mark of a principal that the file shows, of the epoch with this number."""
+
+    epoch: int
+    sequence: int
+    count: int
+    object_hash: bytes
+
+
+@dataclass(slots=True)
+class Principal:
+    """What the file shows of one principal. *name*: as marked, cut to 256 characters for display."""
+
+    name: str
+    messages: int = 0
+    repeats: int = 0
+    sequence_bits: int | None = None
+    last: LastMark | None = None
+
+
+class Principals:
+    """The principals of a file, by name; at most ``MAX_PRINCIPALS``."""
+
+    def __init__(self) -> None:
+        self._by_digest: dict[bytes, Principal] = {}  # by digest: a name may have 64 KiB
+
+    def __len__(self) -> int:
+        return len(self._by_digest)
+
+    def of(self, name: str) -> Principal:
+        """The record of this principal, made if new. Raises DecodeError where the file has too many."""
+        digest = hashlib.sha256(name.encode()).digest()
+        found = self._by_digest.get(digest)
+        if found is None:
+            if len(self._by_digest) >= MAX_PRINCIPALS:
+                raise DecodeError("file", f"shows more than {MAX_PRINCIPALS} principals; verify it in parts")
+            found = self._by_digest[digest] = Principal(name if len(name) <= 256 else f"{name[:256]}…")
+        return found
+
+    def all(self) -> list[Principal]:
+        """In the order in which the file shows them."""
+        return list(self._by_digest.values())
+
+
+class Contents:
+    """The signed contents seen last, over all devices: the newest ``MAX_REMEMBERED``."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, None] = {}
+
+    def seen_before(self, device: str, content_hash: bytes) -> bool:
+        """Whether this device's content is remembered; remembers it."""
+        key = hashlib.sha256(device.encode() + b"\n" + content_hash).digest()[:16]
+        if key in self._seen:
+            return True
+        if len(self._seen) >= MAX_REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        self._seen[key] = None
+        return False
+
+
+@dataclass(slots=True)
+class DeviceCounter:
+    """A device's own sequence numbers (spec/datagram.md, "Sequence"), content by content; repeats never come here.
+
+    *lost* counts the numbers below the highest that were not shown. Where more than ``MAX_OPEN_GAPS`` gaps are open,
+    the oldest stays lost for good.
+    """
+
+    bits: int
+    first: int | None = None
+    highest: int = 0
+    lost: int = 0
+    _gaps: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of numbers not shown, ascending
+    _closed_below: int = 0
+
+    def show(self, number: int) -> str | None:
+        """Take the number of a message with new content.
+
+        Returns None where the number is above the highest, "reordering" where it comes late, and "reused" where it
+        was shown before with other content. 8 bits cannot tell the last: there the counter has gone round.
+        """
+        if self.first is None:
+            self.first = self.highest = number
+            return None
+        if self.bits == 8:
+            number = self._unwrapped(number)
+        if number > self.highest:
+            if number > self.highest + 1:
+                self._open_gap(self.highest + 1, number)
+            self.highest = number
+            return None
+        if number < self.first or number < self._closed_below or self._fill_gap(number):
+            return "reordering"
+        return "reused"
+
+    def _unwrapped(self, number: int) -> int:
+        """The number that an 8-bit counter stands for: a late one only where one is missing, else the next such."""
+        ahead = (number - self.highest) % 256
+        late = self.highest + ahead - 256
+        if ahead >= _HALF_OF_8_BITS and any(start <= late < end for start, end in self._gaps):
+            return late
+        return self.highest + (ahead or 256)
+
+    def _open_gap(self, start: int, end: int) -> None:
+        self.lost += end - start
+        self._gaps.append((start, end))
+        self._close_oldest_gap()
+
+    def _close_oldest_gap(self) -> None:
+        if len(self._gaps) > MAX_OPEN_GAPS:
+            self._closed_below = self._gaps.pop(0)[1]
+
+    def _fill_gap(self, number: int) -> bool:
+        for at, (start, end) in enumerate(self._gaps):
+            if start <= number < end:
+                parts = [(start, number), (number + 1, end)]
+                self._gaps[at : at + 1] = [(first, last) for first, last in parts if first < last]
+                self.lost -= 1
+                self._close_oldest_gap()
+                return True
+        return False

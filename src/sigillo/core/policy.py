@@ -1,0 +1,275 @@
+"""Whom the reader of a verdict trusts, and for what (spec/policy.md).
+
+An absent or empty policy accepts nothing; an absent permission is not given; an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.device_key import DeviceKey
+from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.note import LogKey
+from sigillo.core.table import Table, decode_toml
+
+VERSION = 1
+MAX_BYTES = 16 * 1024 * 1024
+MAX_ERROR_NS = 24 * 3600 * 10**9
+LEVELS = ("declared", "launched", "booted", "image", "enclave")
+SEQUENCE_BITS = (8, 64)
+BUILD_PARTS = ("executable", "plugin", "configuration")
+
+_DURATION = re.compile(r"(0|[1-9][0-9]{0,17})(ns|us|ms|s)")
+_UNIT_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTrust:
+    """One operator that may run a broker.
+
+    *log_key* is the pinned log key; its name is the log's origin. *reference_values* maps each of
+    ``BUILD_PARTS`` that the policy names to the SHA-256 values (32 bytes) it accepts; a part that is
+    not a key is not compared.
+    """
+
+    name: str
+    log_key: LogKey
+    level: str
+    reference_values: Mapping[str, tuple[bytes, ...]]
+    unsafe_any_build: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTrust:
+    """Which clock states count. *max_error_ns*: the largest error bound, in ns."""
+
+    max_error_ns: int
+    allow_unknown_bound: bool = False
+    allow_unsynchronised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MissingTrust:
+    """Which absences the reader accepts: messages withheld from the file, numbers lost by the device's own count."""
+
+    allow_withheld: bool = False
+    allow_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTrust:
+    """One device of the registry: its id and the key that is its own. *sequence_bits*: 8 or 64."""
+
+    id: str
+    key: DeviceKey
+    sequence_bits: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A decoded policy. Operators are looked up by the key id (32 bytes) of their log key, devices by id."""
+
+    operators: tuple[OperatorTrust, ...]
+    clock: ClockTrust
+    devices: tuple[DeviceTrust, ...]
+    missing: MissingTrust = MissingTrust()
+    _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
+    _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises PolicyError where a name, origin, log key, device id or device key occurs twice, or none is there."""
+        operators, devices = self.operators, self.devices
+        _require(operators, "operator", [operator.name for operator in operators], "name")
+        _require(operators, "operator", [operator.log_key.name for operator in operators], "log_key (its origin)")
+        log_keys = _require(operators, "operator", [operator.log_key.key_id32 for operator in operators], "log_key")
+        ids = _require(devices, "device", [device.id for device in devices], "id")
+        _require(devices, "device", [device.key.fingerprint for device in devices], "key")
+        object.__setattr__(self, "_by_log_key", MappingProxyType(log_keys))
+        object.__setattr__(self, "_by_id", MappingProxyType(ids))
+
+    def operator(self, log_key_id: bytes) -> OperatorTrust | None:
+        """The operator whose log key has this id (SHA-256 of the key), or None."""
+        return self._by_log_key.get(log_key_id)
+
+    def device(self, name: str) -> DeviceTrust | None:
+        """The device of this id, or None."""
+        return self._by_id.get(name)
+
+    def permissions(self) -> tuple[str, ...]:
+        """The relaxations that this policy gives, by the name they have in the file."""
+        given = {
+            "clock.allow_unknown_bound": self.clock.allow_unknown_bound,
+            "clock.allow_unsynchronised": self.clock.allow_unsynchronised,
+            "missing.allow_withheld": self.missing.allow_withheld,
+            "missing.allow_lost": self.missing.allow_lost,
+            "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
+        }
+        return tuple(name for name, is_given in given.items() if is_given)
+
+
+K = TypeVar("K", str, bytes)
+
+
+def _require(items: tuple[T, ...], table: str, keys: list[K], name: str) -> dict[K, T]:
+    if not items:
+        raise PolicyError(table, f"at least one [[{table}]] must be there")
+    found: dict[K, T] = {}
+    for at, (key, item) in enumerate(zip(keys, items, strict=True)):
+        if key in found:
+            raise PolicyError(f"{table}[{at + 1}].{name}", "occurs twice")
+        found[key] = item
+    return found
+
+
+def decode_policy(data: bytes) -> Policy:
+    """Decode a policy file (at most 16 MiB of UTF-8 TOML).
+
+    Raises:
+        PolicyError: naming the key that is missing, unknown, duplicate, of another type or out of range.
+    """
+    if len(data) > MAX_BYTES:
+        raise PolicyError("file", f"is larger than {MAX_BYTES} bytes")
+    top = Table(decode_toml(data), "")
+    if top.take("version", int) != VERSION:
+        raise PolicyError("version", f"must be {VERSION}")
+    operators = tuple(_each(top, "operator", _operator))
+    clock = _clock(Table(top.take("clock", dict), "clock"))
+    missing = _missing(Table(top.take("missing", dict, {}), "missing"))
+    devices = tuple(_each(top, "device", _device))
+    top.end()
+    return Policy(operators, clock, devices, missing)
+
+
+def _each(top: Table, name: str, read: Callable[[Table], T]) -> list[T]:
+    values = top.take(name, list)
+    return [read(Table(value, f"{name}[{at + 1}]")) for at, value in enumerate(values)]
+
+
+def _operator(table: Table) -> OperatorTrust:
+    name = decode_operator_name(table.take("name", str), table.name("name"))
+    log_key = decode_log_key(table.take("log_key", str), table.name("log_key"))
+    level = table.take("level", str)
+    if level not in LEVELS:
+        raise PolicyError(table.name("level"), f"must be one of {', '.join(LEVELS)}")
+    values = {part: decode_hashes(table.take(part, list), table.name(part)) for part in BUILD_PARTS if table.has(part)}
+    any_build = table.take("unsafe_any_build", bool, False)
+    operator = OperatorTrust(name, log_key, level, MappingProxyType(values), any_build)
+    table.end()
+    return operator
+
+
+def decode_operator_name(text: str, path: str) -> str:
+    """An operator's name; PolicyError at *path* unless it has 1…255 bytes."""
+    if not 1 <= len(text.encode()) <= 255:
+        raise PolicyError(path, "must have 1 to 255 bytes")
+    return text
+
+
+def decode_log_key(text: str, path: str) -> LogKey:
+    """A log key from its vkey; PolicyError at *path* where it is not one."""
+    try:
+        return LogKey.from_vkey(text, path)
+    except DecodeError as error:
+        raise PolicyError(path, error.reason) from error
+
+
+def decode_hashes(values: list[Any], path: str) -> tuple[bytes, ...]:
+    """SHA-256 values from lower-case hex; PolicyError at *path* where one is not, or none is there."""
+    if not values:
+        raise PolicyError(path, "is empty; leave the key out, or name a value")
+    for value in values:
+        if not isinstance(value, str) or not _HASH.fullmatch(value):
+            raise PolicyError(path, "each value must be a SHA-256 in 64 lower-case hex digits")
+    return tuple(bytes.fromhex(value) for value in values)
+
+
+def _clock(table: Table) -> ClockTrust:
+    clock = ClockTrust(
+        decode_duration(table.take("max_error", str), table.name("max_error")),
+        table.take("allow_unknown_bound", bool, False),
+        table.take("allow_unsynchronised", bool, False),
+    )
+    table.end()
+    return clock
+
+
+def decode_duration(text: str, path: str) -> int:
+    """Nanoseconds from, for example, "250ms"; PolicyError at *path* unless 1 ns … 24 h."""
+    match = _DURATION.fullmatch(text)
+    duration_ns = int(match[1]) * _UNIT_NS[match[2]] if match else 0
+    if not 1 <= duration_ns <= MAX_ERROR_NS:
+        raise PolicyError(path, 'must be a number with a unit (ns, us, ms, s) such as "1s", from "1ns" to "86400s"')
+    return duration_ns
+
+
+def _missing(table: Table) -> MissingTrust:
+    missing = MissingTrust(table.take("allow_withheld", bool, False), table.take("allow_lost", bool, False))
+    table.end()
+    return missing
+
+
+def _device(table: Table) -> DeviceTrust:
+    name = table.take("id", str)
+    check_device_id(name, table.name("id"))
+    try:
+        key = DeviceKey.from_spki(base64url_decode(table.take("key", str)))
+    except DecodeError as error:
+        raise PolicyError(table.name("key"), error.reason) from error
+    bits = table.take("sequence_bits", int, 64)
+    if bits not in SEQUENCE_BITS:
+        raise PolicyError(table.name("sequence_bits"), "must be 64 or 8")
+    table.end()
+    return DeviceTrust(name, key, bits)
+
+
+def check_device_id(name: str, path: str) -> None:
+    """PolicyError at *path* unless *name* can be one level of an MQTT topic (1…255 bytes, no / + # or control)."""
+    if not 1 <= len(name.encode()) <= 255 or any(c in "/+#" or ord(c) < 0x20 or ord(c) == 0x7F for c in name):
+        raise PolicyError(path, "must have 1 to 255 bytes, without /, +, # and control characters")
+
+
+def encode_policy(policy: Policy) -> str:
+    """The TOML text that decodes to *policy*."""
+    lines = [f"version = {VERSION}"]
+    for operator in policy.operators:
+        lines += ["", "[[operator]]", f"name = {_quote(operator.name)}", f"log_key = {_quote(operator.log_key.vkey)}"]
+        lines += [f"level = {_quote(operator.level)}"]
+        for part, values in operator.reference_values.items():
+            lines.append(f"{part} = [{', '.join(_quote(value.hex()) for value in values)}]")
+        lines += [f"unsafe_any_build = {_bool(operator.unsafe_any_build)}"]
+    clock, missing = policy.clock, policy.missing
+    lines += ["", "[clock]", f"max_error = {_quote(encode_duration(clock.max_error_ns))}"]
+    lines += [f"allow_unknown_bound = {_bool(clock.allow_unknown_bound)}"]
+    lines += [f"allow_unsynchronised = {_bool(clock.allow_unsynchronised)}"]
+    lines += ["", "[missing]", f"allow_withheld = {_bool(missing.allow_withheld)}"]
+    lines += [f"allow_lost = {_bool(missing.allow_lost)}"]
+    for device in policy.devices:
+        lines += ["", "[[device]]", f"id = {_quote(device.id)}", f"key = {_quote(base64url_encode(device.key.spki))}"]
+        lines += [f"sequence_bits = {device.sequence_bits}"]
+    return "\n".join(lines) + "\n"
+
+
+def encode_duration(duration_ns: int) -> str:
+    """The shortest text of a duration in ns that :func:`decode_duration` reads."""
+    unit = next(unit for unit in ("s", "ms", "us", "ns") if duration_ns % _UNIT_NS[unit] == 0)
+    return f"{duration_ns // _UNIT_NS[unit]}{unit}"
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _quote(text: str) -> str:
+    """A TOML basic string."""
+    escaped = "".join(
+        f"\\{c}" if c in '"\\' else f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else c for c in text
+    )
+    return f'"{escaped}"'

@@ -1,0 +1,292 @@
+"""The numbered steps of spec/verification.md, each one function that returns a proof or raises VerificationError.
+
+The only module that makes the proofs of :mod:`sigillo.core.trusted`. How a file is walked through the steps, and what
+a failure means for the rest of it, is :mod:`sigillo.core.verify`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from sigillo.core.cose import verify_ed25519
+from sigillo.core.datagram import Datagram, decode_datagram
+from sigillo.core.epoch import SignedEpochEnd, SignedStatement
+from sigillo.core.errors import DecodeError, SignatureError, VerificationError
+from sigillo.core.evidence import MessageLine
+from sigillo.core.history import DeviceCounter, LastMark
+from sigillo.core.mark import Clock, SignedMark, payload_commitment
+from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
+from sigillo.core.reading import Reading, decode_reading
+from sigillo.core.statement import HowEnded, Mode, PrincipalSource
+from sigillo.core.topic import filter_matches
+from sigillo.core.trusted import (
+    MADE_BY_VERIFY,
+    SelfSignedStatement,
+    VerifiedEnd,
+    VerifiedMark,
+    VerifiedMessage,
+    VerifiedStatement,
+)
+
+REACHED_LEVEL = "declared"
+MAX_AHEAD_NS = 24 * 3600 * 10**9
+_DEVICE_TOPIC = re.compile(r"braid/agent/([^/]+)/shadow/reported/.*", re.DOTALL)
+_COSE_TAG = 0xD2
+
+
+def check_statement(signed: SignedStatement) -> SelfSignedStatement:
+    """Step 2: the statement is signed by the epoch key that it names."""
+    try:
+        verify_ed25519(signed.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+    except SignatureError as error:
+        raise VerificationError(2, f"the statement is not signed by the epoch key it names: {error.reason}") from error
+    return SelfSignedStatement(signed.statement, signed.epoch_id, MADE_BY_VERIFY)
+
+
+def check_log_key(signed: SignedStatement, own: SelfSignedStatement, policy: Policy) -> VerifiedStatement:
+    """Step 3: a log key that the policy pins countersigned it, for the operator and origin that go with that key."""
+    statement, countersignature = own.statement, signed.countersignature
+    if countersignature is None:
+        raise VerificationError(3, "the epoch statement is not countersigned")
+    if countersignature.key_id != statement.log_key_id:
+        raise VerificationError(3, "the countersignature is by another key than the log key that the statement names")
+    operator = policy.operator(countersignature.key_id)
+    if operator is None:
+        raise VerificationError(
+            3, f'the policy does not trust the log key {countersignature.key_id.hex()} of "{statement.operator}"'
+        )
+    try:
+        verify_ed25519(operator.log_key.public_key, countersignature.signature, signed.countersigned_bytes())
+    except SignatureError as error:
+        raise VerificationError(3, f"the countersignature of the log key is wrong: {error.reason}") from error
+    if statement.operator != operator.name:
+        raise VerificationError(3, f'the statement names operator "{statement.operator}", the policy "{operator.name}"')
+    if statement.log_origin != operator.log_key.name:
+        raise VerificationError(
+            3, f'the statement names log origin "{statement.log_origin}", the policy "{operator.log_key.name}"'
+        )
+    return VerifiedStatement(own, operator, MADE_BY_VERIFY)
+
+
+def check_end(signed: SignedEpochEnd, own: SelfSignedStatement) -> VerifiedEnd:
+    """Step 4, first part: the end of the epoch is signed by its key, and not before its start."""
+    if signed.epoch_id != own.epoch_id:
+        raise VerificationError(4, "the epoch end is of another epoch")
+    try:
+        verify_ed25519(own.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+    except SignatureError as error:
+        raise VerificationError(4, f"the epoch end is not signed by the epoch key: {error.reason}") from error
+    if signed.end.time_ns < own.statement.start_ns:
+        raise VerificationError(4, "the epoch ends before it starts")
+    return VerifiedEnd(signed.end, MADE_BY_VERIFY)
+
+
+def check_chain(
+    own: SelfSignedStatement, before: SelfSignedStatement, end: VerifiedEnd | None, last: VerifiedMark | None
+) -> None:
+    """Step 4, second part: *own* follows the epoch *before*, with its end and last mark shown where there are any."""
+    number, wanted = own.statement.number, before.statement.number + 1
+    if number != wanted:
+        raise VerificationError(4, f"epoch {number} stands where epoch {wanted} must be")
+    previous = own.statement.previous
+    if previous is None or previous.epoch_id != before.epoch_id:
+        raise VerificationError(4, f"epoch {number} names another epoch before it than the one in the file")
+    if last and (previous.last_sequence < last.mark.sequence or previous.last_time_ns < last.mark.time_ns):
+        raise VerificationError(4, f"epoch {number} denies marks of epoch {wanted - 1} that the file shows")
+    if previous.last_time_ns < before.statement.start_ns:
+        raise VerificationError(4, f"epoch {number} says that epoch {wanted - 1} ended before it started")
+    if end and previous.ended is not HowEnded.CLEAN:
+        raise VerificationError(4, f"epoch {number} does not know the end of epoch {wanted - 1} that the file shows")
+    if end and (previous.last_sequence, previous.last_time_ns) != (end.end.last_sequence, end.end.time_ns):
+        raise VerificationError(4, f"epoch {number} and the end of epoch {wanted - 1} differ in last sequence or time")
+
+
+def check_mark(signed: SignedMark, own: SelfSignedStatement) -> VerifiedMark:
+    """Step 5: the mark is signed by the epoch key of its `kid`, on a filter of mode "each"."""
+    if signed.epoch_id != own.epoch_id:
+        raise VerificationError(5, "the mark is of another epoch than the one above it")
+    try:
+        verify_ed25519(own.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+    except SignatureError as error:
+        raise VerificationError(5, f"the time mark is not signed by the epoch key: {error.reason}") from error
+    topic = signed.mark.topic
+    rule = next((rule for rule in own.statement.filters if filter_matches(rule.topic_filter, topic)), None)
+    if rule is None:
+        raise VerificationError(5, f'no filter of the epoch statement matches the marked topic "{topic}"')
+    if rule.mode is not Mode.EACH:
+        raise VerificationError(5, f'the filter "{rule.topic_filter}" is of mode batch, the mark is not')
+    return VerifiedMark(signed.mark, signed.object_hash, signed.salt, own, MADE_BY_VERIFY)
+
+
+def check_binding(verified: VerifiedMark, line: MessageLine) -> None:
+    """Step 6: the mark is about this topic and this payload."""
+    mark = verified.mark
+    if line.topic != mark.topic:
+        raise VerificationError(6, f'the topic is "{line.topic}", the mark is about "{mark.topic}"')
+    if verified.salt is None:
+        raise VerificationError(6, "the mark has no salt, so nothing shows that it is about this payload")
+    if payload_commitment(verified.salt, line.payload) != mark.commitment:
+        raise VerificationError(6, "the mark is not about this payload")
+
+
+def check_order(
+    verified: VerifiedMark, end: VerifiedEnd | None, before: VerifiedMark | None, last: LastMark | None, now_ns: int
+) -> None:
+    """Step 7: the mark comes after *before* (last shown of its epoch) and *last* (of its principal in this epoch)."""
+    mark, own = verified.mark, verified.statement
+    if before and mark.sequence <= before.mark.sequence:
+        if mark.sequence == before.mark.sequence and verified.object_hash != before.object_hash:
+            reason = f"two marks with sequence {mark.sequence}: this proves misbehaviour of whoever holds the epoch key"
+            raise VerificationError(7, reason)
+        raise VerificationError(7, f"sequence {mark.sequence} does not come after {before.mark.sequence}")
+    if before and mark.time_ns < before.mark.time_ns:
+        raise VerificationError(7, "the time runs backward between this mark and the one before it")
+    if mark.time_ns < own.statement.start_ns:
+        raise VerificationError(7, "the mark is from before the start of its epoch")
+    if mark.time_ns > now_ns + MAX_AHEAD_NS:
+        raise VerificationError(7, "the mark is from more than a day in the future")
+    if end:
+        _check_before_end(verified, end)
+    if last is None:
+        if mark.count == 1 and mark.previous != own.epoch_id:
+            raise VerificationError(7, "the principal's first mark does not start its chain at the epoch id")
+        return
+    if mark.count <= last.count:
+        raise VerificationError(7, f"the principal's count {mark.count} does not come after {last.count}")
+    if mark.count - last.count > mark.sequence - last.sequence:
+        raise VerificationError(7, "the principal's count grows by more than the sequence")
+    if mark.count == last.count + 1 and mark.previous != last.object_hash:
+        raise VerificationError(7, "the mark does not name the principal's mark before it")
+
+
+def _check_before_end(verified: VerifiedMark, end: VerifiedEnd) -> None:
+    mark, last = verified.mark, end.end
+    if mark.sequence > last.last_sequence or mark.time_ns > last.time_ns:
+        raise VerificationError(7, f"the epoch had ended, with sequence {last.last_sequence}, before this mark")
+    if mark.sequence == last.last_sequence and verified.object_hash != last.last:
+        raise VerificationError(7, "the epoch end names another last mark")
+
+
+def check_clock(verified: VerifiedMark, trust: ClockTrust) -> str | None:
+    """Step 8: the clock state is one that the policy allows. Returns the permission that was needed, if any."""
+    clock: Clock = verified.mark.clock
+    if clock.state == "unsynchronised":
+        if not trust.allow_unsynchronised:
+            raise VerificationError(8, "the clock was unsynchronised (policy: clock.allow_unsynchronised = false)")
+        return "clock.allow_unsynchronised"
+    if clock.bound_ns is None:
+        if not trust.allow_unknown_bound:
+            raise VerificationError(8, "the clock's error bound is unknown (policy: clock.allow_unknown_bound = false)")
+        return "clock.allow_unknown_bound"
+    if clock.bound_ns > trust.max_error_ns:
+        limit = f"the policy's clock.max_error, {trust.max_error_ns} ns"
+        raise VerificationError(8, f"the clock's error bound, {clock.bound_ns} ns, is larger than {limit}")
+    return None
+
+
+def check_device(verified: VerifiedMark, line: MessageLine, policy: Policy) -> VerifiedMessage:
+    """Step 9: device of the policy = principal of the mark = {ID} of the topic, and that device signed the payload.
+
+    *line* is the one whose binding to the mark (step 6) has passed.
+    """
+    principal = verified.mark.principal
+    if verified.statement.statement.principal_source is PrincipalSource.UNAUTHENTICATED:
+        raise VerificationError(9, "the broker authenticated nobody (principal source: unauthenticated)")
+    match = _DEVICE_TOPIC.fullmatch(line.topic)
+    if match is None:
+        raise VerificationError(9, f'the topic "{line.topic}" names no device (braid/agent/{{ID}}/shadow/reported/…)')
+    message = _decode_device_message(line)
+    if match[1] != principal:
+        signer = _signer(message, policy, match[1])
+        raise VerificationError(9, f'topic of "{match[1]}", delivered by "{principal}"{signer}')
+    device = policy.device(principal)
+    if device is None:
+        raise VerificationError(9, f'the policy has no device "{principal}"')
+    if isinstance(message, Reading) and message.device_id != principal:
+        raise VerificationError(9, f'signed as "{message.device_id}", delivered by "{principal}"')
+    try:
+        _verify_device_signature(message, device)
+    except SignatureError as error:
+        raise VerificationError(9, f'not signed by the key of device "{principal}": {error.reason}') from error
+    content_hash = hashlib.sha256(message.signed_bytes).digest()
+    return VerifiedMessage(verified, device, message.ver, content_hash, message.beacon, MADE_BY_VERIFY)
+
+
+def _decode_device_message(line: MessageLine) -> Datagram | Reading:
+    try:
+        if line.payload[:1] == bytes([_COSE_TAG]):
+            return decode_reading(line.payload, line.topic)
+        return decode_datagram(line.payload)
+    except DecodeError as error:
+        raise VerificationError(9, f"the payload is no signed device message: {error}") from error
+
+
+def _verify_device_signature(message: Datagram | Reading, device: DeviceTrust) -> None:
+    if isinstance(message, Reading) and message.algorithm != device.key.algorithm:
+        raise SignatureError("another algorithm than that of the device's key")
+    device.key.verify(message.signature, message.signed_bytes)
+
+
+def _signer(message: Datagram | Reading, policy: Policy, name: str) -> str:
+    """Whether the device of this name signed the message, for people."""
+    device = policy.device(name)
+    if device is None:
+        return ""
+    try:
+        _verify_device_signature(message, device)
+    except SignatureError:
+        return ""
+    return f'; signed by "{name}"'
+
+
+def check_withheld(verified: VerifiedMark, last: LastMark | None) -> None:
+    """Step 10: no mark of this principal is missing between *last* (of any epoch of the file) and this one."""
+    mark, number = verified.mark, verified.statement.statement.number
+    if last is None:
+        return
+    missing = mark.count - 1 - (last.count if last.epoch == number else 0)
+    if missing:
+        shown = f'of "{mark.principal}" before this one'
+        raise VerificationError(10, f"{missing} marked message(s) {shown} are not in the file")
+
+
+def check_lost(device: str, counter: DeviceCounter) -> None:
+    """Step 11, at the end of the file: the device's own numbers have no gap."""
+    if counter.lost:
+        between = "between the first and the last shown"
+        raise VerificationError(11, f'{counter.lost} number(s) of device "{device}" {between} are missing')
+
+
+def check_number(message: VerifiedMessage, counter: DeviceCounter) -> str | None:
+    """Step 11, for a message whose content was not shown before: takes its number. Returns a note, or None."""
+    number = message.device_sequence
+    found = counter.show(number)
+    if found == "reused":
+        raise VerificationError(11, f'device "{message.device.id}" used number {number} twice, for different content')
+    return f'reordering: number {number} of device "{message.device.id}" comes late' if found else None
+
+
+def check_build(verified: VerifiedStatement) -> bool:
+    """Step 12: executable, plugin and configuration are reference values.
+
+    Returns whether ``unsafe_any_build`` was needed, since the policy has no value for one of them.
+    """
+    statement, operator = verified.own.statement, verified.operator
+    found = (statement.executable_hash, statement.plugin_hash, statement.configuration_hash)
+    not_compared = []
+    for part, value in zip(BUILD_PARTS, found, strict=True):
+        if part not in operator.reference_values:
+            not_compared.append(part)
+        elif value not in operator.reference_values[part]:
+            raise VerificationError(12, f"the {part} {value.hex()} is not a reference value of the policy")
+    if not_compared and not operator.unsafe_any_build:
+        raise VerificationError(12, f"not compared: the policy has no reference value for {', '.join(not_compared)}")
+    return bool(not_compared)
+
+
+def check_level(verified: VerifiedStatement) -> None:
+    """Step 13: the evidence reaches the policy's level. What this version reads reaches "declared"."""
+    required = verified.operator.level
+    if LEVELS.index(REACHED_LEVEL) < LEVELS.index(required):
+        raise VerificationError(13, f'the evidence reaches level "{REACHED_LEVEL}", the policy asks for "{required}"')

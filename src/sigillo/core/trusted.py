@@ -1,0 +1,89 @@
+"""Trust as types: each of these values is a proof that a numbered step of spec/verification.md has passed.
+
+Only verification can make them: a constructor call needs a token that only :mod:`sigillo.core.step` and
+:mod:`sigillo.core.verify` import (a test reads every import to keep it so), and ``dataclasses.replace`` needs it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass
+
+from sigillo.core.epoch import EpochEnd
+from sigillo.core.mark import Mark
+from sigillo.core.policy import DeviceTrust, OperatorTrust
+from sigillo.core.statement import EpochStatement
+from sigillo.core.verdict import Relaxation, Summary
+
+MADE_BY_VERIFY = object()
+
+
+class _MadeByVerify:
+    """Refuses (TypeError) to be made without the token."""
+
+    __slots__ = ()
+
+    def __post_init__(self, token: object) -> None:
+        if token is not MADE_BY_VERIFY:
+            raise TypeError(f"only verification makes a {type(self).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSignedStatement(_MadeByVerify):
+    """Step 2 passed: the statement is signed by the epoch key that it names. Nobody vouches for that key yet."""
+
+    statement: EpochStatement
+    epoch_id: bytes
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedStatement(_MadeByVerify):
+    """Steps 2 and 3 passed: the log key that the policy pins for *operator* vouches for the statement."""
+
+    own: SelfSignedStatement
+    operator: OperatorTrust
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedEnd(_MadeByVerify):
+    """The epoch's own key signed this end of it (step 4)."""
+
+    end: EpochEnd
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMark(_MadeByVerify):
+    """Step 5 passed: the mark is signed by the epoch key of *statement*, on a filter of mode "each"."""
+
+    mark: Mark
+    object_hash: bytes
+    salt: bytes | None
+    statement: SelfSignedStatement
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMessage(_MadeByVerify):
+    """Steps 5, 6 and 9 passed: *device* signed this message, and its mark is about exactly these bytes.
+
+    *device_sequence*: the device's own counter; *content_hash*: SHA-256 of the bytes that the device signed; *beacon*:
+    what the device says it has seen of the log, 32 bytes or None, not verified.
+    """
+
+    mark: VerifiedMark
+    device: DeviceTrust
+    device_sequence: int
+    content_hash: bytes
+    beacon: bytes | None
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedEvidence(_MadeByVerify):
+    """Every step passed for every line of the file. *relaxations*: permissions of the policy that this needed."""
+
+    summary: Summary
+    relaxations: tuple[Relaxation, ...]
+    token: InitVar[object]

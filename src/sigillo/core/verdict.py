@@ -1,0 +1,246 @@
+"""What an appraisal found, as values: for people (:mod:`sigillo.report.text`) and programs (spec/verdict.schema.json).
+
+Sizes are bounded whatever the file: at most ``MAX_LISTED`` findings of a check, devices, operators and epochs are
+listed, and every one is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+MAX_LISTED = 100
+SCHEMA_VERSION = 1
+
+STEPS = {
+    1: "file",
+    2: "epoch statement",
+    3: "log key",
+    4: "epoch chain",
+    5: "time mark",
+    6: "binding",
+    7: "order",
+    8: "clock",
+    9: "device",
+    10: "withheld",
+    11: "lost",
+    12: "build",
+    13: "level",
+}
+LEVEL_SENTENCE = {"declared": "hashes self-reported by the operator"}
+
+
+class Result(StrEnum):
+    """The outcome of one check. ``NOT_CHECKED``: no policy, or a step before it failed."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check found. *line*: of the evidence file, from 1; None where it is about the whole."""
+
+    line: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The first ``MAX_LISTED`` findings, and how many there are."""
+
+    listed: tuple[Finding, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One numbered step over the whole file.
+
+    *checked*: how often it was run (once for each epoch, message or device); *failures* fail the verdict, *notes* do
+    not. *liars*: alternatives; each is a smallest set of parties, all of whom must have lied or lost their key for
+    this line to be false. Empty: the line was recomputed from the file, nobody is believed.
+    """
+
+    step: int
+    result: Result
+    detail: str
+    checked: int
+    failures: Findings
+    notes: Findings
+    liars: tuple[tuple[str, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return STEPS[self.step]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of the chain that the file has no evidence for: named, never passed."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """When the broker says that the messages arrived: its own claim. Times in ns of Unix time.
+
+    *clock*: the weakest state over all marks ("unsynchronised" < "bound-unknown" < "bounded"); *bound_ns*: the
+    largest error bound, where every mark has one.
+    """
+
+    first_ns: int
+    last_ns: int
+    clock: str
+    bound_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSummary:
+    """What the file shows of one device (where nothing is verified: of one principal)."""
+
+    id: str
+    messages: int
+    repeats: int
+    sequence_bits: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSummary:
+    """One epoch as its statement says; *previous_ending*: how the epoch before it ended ("none" for the first)."""
+
+    number: int
+    id: bytes
+    operator: str
+    separated: bool
+    clock_correction_ns: int
+    previous_ending: str
+    unmarked_paths: tuple[str, ...]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the file holds, by its own account. The tuples list at most ``MAX_LISTED``; the counts are whole."""
+
+    epoch_count: int
+    message_count: int
+    device_count: int
+    repeat_count: int
+    received: Received | None
+    epochs: tuple[EpochSummary, ...]
+    devices: tuple[DeviceSummary, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """A permission of the policy without which the verdict would be worse, and how often it was needed."""
+
+    permission: str
+    count: int
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer, and everything behind it. *reason*: why not verified; empty where verified."""
+
+    verified: bool
+    reason: str
+    has_policy: bool
+    level: str
+    summary: Summary
+    checks: tuple[Check, ...]
+    missing: tuple[Link, ...]
+    relaxations: tuple[Relaxation, ...]
+    limits: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict by spec/verdict.schema.json: only str, int, bool, None, list and dict."""
+        return {
+            "version": SCHEMA_VERSION,
+            "verified": self.verified,
+            "reason": self.reason or None,
+            "policy": self.has_policy,
+            "level": {"name": self.level, "sentence": LEVEL_SENTENCE[self.level]},
+            "bounds": _bounds(self.summary.received),
+            "summary": _summary(self.summary),
+            "checks": [_check(check) for check in self.checks],
+            "missing": [{"name": link.name, "detail": link.detail} for link in self.missing],
+            "relaxations": [
+                {"permission": used.permission, "count": used.count, "consequence": used.consequence}
+                for used in self.relaxations
+            ],
+            "limits": list(self.limits),
+        }
+
+
+def _bounds(received: Received | None) -> dict[str, Any]:
+    """What brackets the messages in time; the three that this version has no evidence for are null."""
+    claim = None
+    if received:
+        claim = {
+            "first_ns": received.first_ns,
+            "last_ns": received.last_ns,
+            "clock": received.clock,
+            "bound_ns": received.bound_ns,
+        }
+    return {"signed_after": None, "received": claim, "marked_after": None, "marked_not_later_than": None}
+
+
+def _summary(summary: Summary) -> dict[str, Any]:
+    return {
+        "epoch_count": summary.epoch_count,
+        "message_count": summary.message_count,
+        "device_count": summary.device_count,
+        "repeat_count": summary.repeat_count,
+        "operators": list(summary.operators),
+        "epochs": [
+            {
+                "number": epoch.number,
+                "id": epoch.id.hex(),
+                "operator": epoch.operator,
+                "separated": epoch.separated,
+                "clock_correction_ns": epoch.clock_correction_ns,
+                "previous_ending": epoch.previous_ending,
+                "unmarked_paths": list(epoch.unmarked_paths),
+                "ended": epoch.ended,
+            }
+            for epoch in summary.epochs
+        ],
+        "devices": [
+            {
+                "id": device.id,
+                "messages": device.messages,
+                "repeats": device.repeats,
+                "sequence_bits": device.sequence_bits,
+            }
+            for device in summary.devices
+        ],
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {
+        "step": check.step,
+        "name": check.name,
+        "result": str(check.result),
+        "detail": check.detail,
+        "checked": check.checked,
+        "failures": _findings(check.failures),
+        "notes": _findings(check.notes),
+        "who_must_have_lied": [list(parties) for parties in check.liars],
+    }
+
+
+def _findings(findings: Findings) -> dict[str, Any]:
+    return {
+        "count": findings.count,
+        "listed": [{"line": finding.line, "text": finding.text} for finding in findings.listed],
+    }

@@ -1,0 +1,1 @@
+"""Reports made of verdicts, pure: values in, text out."""

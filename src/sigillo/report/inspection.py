@@ -1,0 +1,162 @@
+"""What an evidence file holds, by its own account: decoded, and nothing verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sigillo.core.epoch import SignedEpochEnd, SignedStatement
+from sigillo.core.ledger import Ledger
+from sigillo.core.mark import SignedMark
+from sigillo.core.verdict import MAX_LISTED, Summary
+from sigillo.core.verify import DecodedEpoch, DecodedMessage, decode_objects
+from sigillo.report.escape import escape
+from sigillo.report.moment import span, utc
+
+SHOWN_MESSAGES = 10
+NO_TRUST = "Nothing here is verified: this is what the file says. `sigillo verify` gives the answer."
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The summary of a file, and its first ``MAX_LISTED`` epochs and messages."""
+
+    summary: Summary
+    epochs: tuple[DecodedEpoch, ...]
+    messages: tuple[DecodedMessage, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Only str, int, bool, None, list and dict; hashes and keys in lower-case hex, times in ns of Unix time."""
+        return {
+            "verified": False,
+            "note": NO_TRUST,
+            "epoch_count": self.summary.epoch_count,
+            "message_count": self.summary.message_count,
+            "principal_count": self.summary.device_count,
+            "epochs": [_epoch_json(epoch.statement, epoch.end) for epoch in self.epochs],
+            "principals": [{"name": device.id, "messages": device.messages} for device in self.summary.devices],
+            "messages": [_message_json(message) for message in self.messages],
+        }
+
+
+def inspect(lines: Iterable[bytes]) -> Inspection:
+    """Decode every line of an evidence file (without LF). Raises DecodeError."""
+    ledger = Ledger(strict=False)
+    epochs: list[DecodedEpoch] = []
+    messages: list[DecodedMessage] = []
+    for decoded in decode_objects(lines):
+        if isinstance(decoded, DecodedEpoch):
+            statement = decoded.statement
+            ledger.epoch(statement.statement, statement.epoch_id, ended=decoded.end is not None)
+            epochs += [decoded] if len(epochs) < MAX_LISTED else []
+        elif isinstance(decoded, DecodedMessage):
+            ledger.message(decoded.mark.mark)
+            messages += [decoded] if len(messages) < MAX_LISTED else []
+    return Inspection(ledger.summary(), tuple(epochs), tuple(messages))
+
+
+def render_inspection(inspection: Inspection) -> str:
+    """The inspection as lines of text, each ended by LF; what others wrote is escaped."""
+    return "".join(f"{line}\n" for line in _lines(inspection))
+
+
+def _lines(inspection: Inspection) -> Iterator[str]:
+    summary = inspection.summary
+    yield NO_TRUST
+    yield ""
+    yield f"{summary.epoch_count} epoch(s), {summary.message_count} message(s) of {summary.device_count} principal(s)"
+    if summary.received:
+        yield f"marked {span(summary.received.first_ns, summary.received.last_ns)}"
+    for epoch in inspection.epochs:
+        yield ""
+        yield from _epoch_lines(epoch.statement, epoch.end)
+    if summary.epoch_count > len(inspection.epochs):
+        yield f"… and {summary.epoch_count - len(inspection.epochs)} epochs more"
+    yield ""
+    for device in summary.devices:
+        yield f"principal {escape(device.id) or '(nobody)'}: {device.messages} message(s)"
+    if summary.device_count > len(summary.devices):
+        yield f"… and {summary.device_count - len(summary.devices)} principals more"
+    yield ""
+    for message in inspection.messages[:SHOWN_MESSAGES]:
+        yield _message_line(message)
+    if summary.message_count > SHOWN_MESSAGES:
+        yield f"… and {summary.message_count - SHOWN_MESSAGES} messages more"
+
+
+def _epoch_lines(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> Iterator[str]:
+    statement = signed.statement
+    yield f"epoch {statement.number} of operator {escape(statement.operator)}, log {escape(statement.log_origin)}"
+    yield f"  id             {signed.epoch_id.hex()}"
+    yield f"  epoch key      {statement.epoch_key.hex()}"
+    yield f"  log key id     {statement.log_key_id.hex()}"
+    yield f"  started        {utc(statement.start_ns)}, clock kept by {statement.clock_daemon}"
+    previous = statement.previous
+    yield f"  epoch before   {_ending(signed)}" + (f", id {previous.epoch_id.hex()}" if previous else "")
+    yield f"  executable     {statement.executable_hash.hex()}"
+    yield f"  plugin         {statement.plugin_hash.hex()}"
+    yield f"  configuration  {statement.configuration_hash.hex()}"
+    for rule in statement.filters:
+        yield f"  marks          {escape(rule.topic_filter)} ({rule.mode.name.lower()}, {rule.carrier.name.lower()})"
+    yield f"  principals by  {statement.principal_source.name.lower().replace('_', '-')}"
+    yield f"  separated      {'yes' if statement.separated else 'no: one user holds broker and log key'}"
+    if signed_end:
+        yield f"  ended          {utc(signed_end.end.time_ns)}, last sequence {signed_end.end.last_sequence}"
+    else:
+        yield "  ended          not in the file"
+
+
+def _ending(signed: SignedStatement) -> str:
+    previous = signed.statement.previous
+    return previous.ended.name.lower().replace("_", " ") if previous else "none"
+
+
+def _message_line(message: DecodedMessage) -> str:
+    mark: SignedMark = message.mark
+    payload = f"{len(message.line.payload)} bytes"
+    return (
+        f"line {message.number}: {mark.mark.sequence} {utc(mark.mark.time_ns)} {escape(message.line.topic)} {payload}"
+    )
+
+
+def _epoch_json(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> dict[str, Any]:
+    statement = signed.statement
+    return {
+        "number": statement.number,
+        "id": signed.epoch_id.hex(),
+        "operator": statement.operator,
+        "log_origin": statement.log_origin,
+        "log_key_id": statement.log_key_id.hex(),
+        "epoch_key": statement.epoch_key.hex(),
+        "start_ns": statement.start_ns,
+        "clock_daemon": statement.clock_daemon,
+        "clock_correction_ns": statement.clock_correction_ns,
+        "previous_ending": _ending(signed),
+        "executable": statement.executable_hash.hex(),
+        "plugin": statement.plugin_hash.hex(),
+        "configuration": statement.configuration_hash.hex(),
+        "principal_source": statement.principal_source.name.lower().replace("_", "-"),
+        "separated": statement.separated,
+        "unmarked_paths": list(statement.unmarked_paths),
+        "end": signed_end and {"time_ns": signed_end.end.time_ns, "last_sequence": signed_end.end.last_sequence},
+    }
+
+
+def _message_json(message: DecodedMessage) -> dict[str, Any]:
+    mark = message.mark.mark
+    return {
+        "line": message.number,
+        "sequence": mark.sequence,
+        "time_ns": mark.time_ns,
+        "clock": mark.clock.state,
+        "bound_ns": mark.clock.bound_ns,
+        "topic": message.line.topic,
+        "client_id": mark.client_id,
+        "principal": mark.principal,
+        "qos": mark.qos,
+        "retain": mark.retain,
+        "count": mark.count,
+        "payload_bytes": len(message.line.payload),
+        "object_hash": message.mark.object_hash.hex(),
+    }

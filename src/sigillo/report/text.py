@@ -1,0 +1,133 @@
+"""A verdict as text for people (spec/verification.md, "Verdict"): the first line is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sigillo.core.verdict import Check, DeviceSummary, Findings, Received, Result, Summary, Verdict
+from sigillo.report.escape import escape
+from sigillo.report.moment import duration, span
+
+SHOWN_FINDINGS = 5
+SHOWN_NAMES = 3
+_COLOUR = {
+    "VERIFIED": "1;32",
+    "NOT VERIFIED": "1;31",
+    "passed": "32",
+    "failed": "31",
+    "missing": "33",
+    "not checked": "33",
+}
+
+
+def render(verdict: Verdict, *, colour: bool = False) -> str:
+    """The verdict as lines of text, each ended by LF.
+
+    What others wrote (topics, names) is escaped, so that it cannot steer a terminal. *colour*: with ANSI colours.
+    """
+    return "".join(f"{line}\n" for line in _lines(verdict, _Paint(colour)))
+
+
+class _Paint:
+    def __init__(self, on: bool) -> None:
+        self._on = on
+
+    def __call__(self, word: str, width: int = 0) -> str:
+        padded = word.ljust(width)
+        return f"\x1b[{_COLOUR[word]}m{padded}\x1b[0m" if self._on else padded
+
+
+def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
+    if verdict.verified:
+        yield f"{paint('VERIFIED')}  {_answer(verdict)}"
+    else:
+        yield f"{paint('NOT VERIFIED')}: {escape(verdict.reason)}"
+        yield f"What the file claims, unproven: {_claim(verdict.summary)}"
+    yield ""
+    for check in verdict.checks:
+        yield from _check(check, paint)
+    for link in verdict.missing:
+        yield f"    {link.name:<18}{paint('missing', 13)}{link.detail}"
+    if verdict.relaxations or verdict.limits:
+        yield ""
+    for used in verdict.relaxations:
+        yield f"Allowed by the policy: {used.permission} ({_times(used.count)}): {used.consequence}."
+    for limit in verdict.limits:
+        yield f"Limit: {escape(limit)}."
+
+
+def _answer(verdict: Verdict) -> str:
+    """The bounds in time, in the order of the chain: signed, received, marked, existed."""
+    summary = verdict.summary
+    signer = "its key" if summary.device_count == 1 else "its device's key"
+    each = "" if summary.message_count == 1 else "each "
+    parts = [
+        f"{_messages(summary)}: {each}signed by {signer}, no lower bound",
+        _received(summary),
+        "not marked after any checkpoint",
+        "no upper bound: no time-stamp token",
+    ]
+    return " · ".join(parts)
+
+
+def _claim(summary: Summary) -> str:
+    return f"{_messages(summary)} · {_received(summary)}"
+
+
+def _messages(summary: Summary) -> str:
+    names = _names(summary.devices, summary.device_count)
+    of = f"{summary.device_count} devices ({names})" if summary.device_count > 1 else names
+    return f"{_many(summary.message_count, 'message')} of {of}"
+
+
+def _names(devices: tuple[DeviceSummary, ...], count: int) -> str:
+    shown = [escape(device.id) or "(nobody)" for device in devices[:SHOWN_NAMES]]
+    return ", ".join(shown) + (", …" if count > len(shown) else "")
+
+
+def _received(summary: Summary) -> str:
+    received: Received | None = summary.received
+    if received is None:
+        return "nothing received"
+    when = span(received.first_ns, received.last_ns)
+    who = "broker says" if len(summary.operators) == 1 else "brokers say"
+    if received.bound_ns is not None:
+        return f"{who} received {when} ± {duration(received.bound_ns)} (its own claim)"
+    state = "clock unsynchronised" if received.clock == "unsynchronised" else "clock error unknown"
+    return f"{who} received {when} (its own claim; {state})"
+
+
+def _check(check: Check, paint: _Paint) -> Iterator[str]:
+    detail = escape(check.detail)
+    if check.result is Result.FAILED and check.failures.count > 1:
+        detail = f"{_many(check.failures.count, 'finding')}:"
+    yield f" {check.step:>2} {check.name:<18}{paint(str(check.result), 13)}{detail}{_liars(check)}"
+    if check.failures.count > 1:
+        yield from _findings(check.failures, "")
+    yield from _findings(check.notes, "note: ")
+
+
+def _liars(check: Check) -> str:
+    if not check.liars:
+        return ""
+    sets = [escape(" and ".join(parties)) for parties in check.liars]
+    shown = sets[:SHOWN_NAMES]
+    more = [f"{len(sets) - len(shown)} others"] if len(sets) > len(shown) else []
+    return f" · false only if {' or '.join(shown + more)} lied"
+
+
+def _findings(findings: Findings, prefix: str) -> Iterator[str]:
+    margin = " " * 22
+    for finding in findings.listed[:SHOWN_FINDINGS]:
+        where = "" if finding.line is None else f"line {finding.line}: "
+        yield f"{margin}{prefix}{where}{escape(finding.text)}"
+    if findings.count > SHOWN_FINDINGS:
+        yield f"{margin}{prefix}and {findings.count - SHOWN_FINDINGS} more"
+
+
+def _many(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

@@ -1,0 +1,97 @@
+"""A policy for people: whom it trusts for what, with the fingerprints to compare, and what it waives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sigillo.core.policy import BUILD_PARTS, OperatorTrust, Policy
+from sigillo.report.escape import escape
+from sigillo.report.moment import duration
+
+_COMPARE = "Compare these with their owners over another channel: by phone, on paper, in person."
+_WAIVED = {
+    "clock.allow_unknown_bound": "marks count though nobody says how far their times may be off",
+    "clock.allow_unsynchronised": "marks count though the kernel said that the clock was not synchronised",
+    "missing.allow_withheld": "evidence counts though the broker marked messages that the file lacks",
+    "missing.allow_lost": "evidence counts though numbers of a device are missing",
+    "operator.unsafe_any_build": "marks count whichever broker software made them",
+}
+
+
+def render_policy(policy: Policy) -> str:
+    """The policy as lines of text, each ended by LF; names are escaped."""
+    return "".join(f"{line}\n" for line in _lines(policy))
+
+
+def warnings(policy: Policy) -> list[str]:
+    """What the policy waives, and what makes it refuse everything."""
+    found = [f"{permission}: {_WAIVED[permission]}" for permission in policy.permissions()]
+    for operator in policy.operators:
+        absent = [part for part in BUILD_PARTS if part not in operator.reference_values]
+        if absent and not operator.unsafe_any_build:
+            parts = ", ".join(absent)
+            found.append(
+                f'operator "{operator.name}": no reference value for {parts}, so nothing of it will be verified'
+            )
+        if operator.level != "declared":
+            found.append(
+                f'operator "{operator.name}": this version reaches level "declared" only, not "{operator.level}"'
+            )
+    found += [
+        f'device "{device.id}": counts in 8 bits, a loss of 256·k messages in a row is invisible'
+        for device in policy.devices
+        if device.sequence_bits == 8
+    ]
+    return found
+
+
+def policy_json(policy: Policy) -> dict[str, Any]:
+    """The same for programs; hashes in lower-case hex."""
+    return {
+        "operators": [
+            {
+                "name": operator.name,
+                "origin": operator.log_key.name,
+                "log_key_id": operator.log_key.key_id32.hex(),
+                "level": operator.level,
+                "reference_values": {
+                    part: [value.hex() for value in values] for part, values in operator.reference_values.items()
+                },
+            }
+            for operator in policy.operators
+        ],
+        "clock_max_error_ns": policy.clock.max_error_ns,
+        "permissions": list(policy.permissions()),
+        "devices": [
+            {
+                "id": device.id,
+                "key_type": device.key.kind,
+                "fingerprint": device.key.fingerprint,
+                "sequence_bits": device.sequence_bits,
+            }
+            for device in policy.devices
+        ],
+        "warnings": warnings(policy),
+    }
+
+
+def _lines(policy: Policy) -> Iterator[str]:
+    for operator in policy.operators:
+        yield from _operator(operator)
+    yield f"clock: error at most {duration(policy.clock.max_error_ns)}"
+    for device in policy.devices:
+        yield f"device {escape(device.id)}, {device.key.kind}, trusted to sign its own messages"
+        yield f"  key  SHA-256 {device.key.fingerprint}"
+    yield _COMPARE
+    for warning in warnings(policy):
+        yield f"warning: {escape(warning)}"
+
+
+def _operator(operator: OperatorTrust) -> Iterator[str]:
+    yield f"operator {escape(operator.name)}, trusted to mark messages at level {operator.level}"
+    yield f"  log            {escape(operator.log_key.name)}"
+    yield f"  log key        SHA-256 {operator.log_key.key_id32.hex()}"
+    for part in BUILD_PARTS:
+        for value in operator.reference_values.get(part, ()):
+            yield f"  {part:<14} SHA-256 {value.hex()}"

@@ -1,0 +1,91 @@
+"""The story that most tests start from, and what a reader makes of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sigillo.core.appraise import appraise
+from sigillo.core.errors import DecodeError, VerificationError
+from sigillo.core.evidence import EpochLine, Line, MessageLine, split_lines
+from sigillo.core.policy import Policy
+from sigillo.core.verdict import Verdict
+from sigillo.core.verify import verify
+
+from .broker import NOW_NS, Broker, evidence_file
+from .device import Device
+
+
+@dataclass
+class Story:
+    """A broker and three trackers: both key types, both forms of message."""
+
+    broker: Broker = field(default_factory=Broker)
+    first: Device = field(default_factory=lambda: Device("crate-1", "p256"))
+    second: Device = field(default_factory=lambda: Device("crate-2", "ed25519"))
+    third: Device = field(default_factory=lambda: Device("crate-3", "p256"))
+
+    @property
+    def devices(self) -> tuple[Device, Device, Device]:
+        return (self.first, self.second, self.third)
+
+    def publish(self, rounds: int = 1) -> None:
+        for _ in range(rounds):
+            self.broker.publish(self.first)
+            self.broker.publish(self.second)
+            self.broker.publish(self.third, form="cose")
+
+    @property
+    def policy(self) -> Policy:
+        return self.broker.policy(*self.devices)
+
+
+def honest() -> Story:
+    """Two epochs, six messages of three trackers in the first, three in the second; both end cleanly."""
+    story = Story()
+    story.publish(2)
+    story.broker.stop()
+    story.broker.start()
+    story.publish()
+    story.broker.stop()
+    return story
+
+
+def messages(lines: Iterable[Line]) -> list[MessageLine]:
+    return [line for line in lines if isinstance(line, MessageLine)]
+
+
+def epochs(lines: Iterable[Line]) -> list[EpochLine]:
+    return [line for line in lines if isinstance(line, EpochLine)]
+
+
+def outcome(data: bytes, policy: Policy, now_ns: int = NOW_NS) -> Verdict | DecodeError:
+    """What `sigillo verify` would answer, and that `verify` and `appraise` agree on it."""
+    try:
+        verdict = appraise(split_lines([data]), policy, now_ns)
+    except DecodeError as refusal:
+        try:
+            verify(split_lines([data]), policy, now_ns)
+        except (DecodeError, VerificationError):
+            return refusal
+        raise AssertionError("verify accepts what appraise cannot read") from refusal
+    try:
+        verify(split_lines([data]), policy, now_ns)
+    except VerificationError as failure:
+        assert not verdict.verified
+        assert verdict.checks[failure.step - 1].failures.count
+    else:
+        assert verdict.verified, verdict.reason
+    return verdict
+
+
+def verdict_on(lines: Iterable[Line], policy: Policy, now_ns: int = NOW_NS) -> Verdict:
+    """The verdict on these lines, which must be readable."""
+    result = outcome(evidence_file(lines), policy, now_ns)
+    assert isinstance(result, Verdict), result
+    return result
+
+
+def failing_steps(verdict: Verdict) -> list[int]:
+    """The numbers of the steps that failed; empty where verified."""
+    return [check.step for check in verdict.checks if check.failures.count]

@@ -1,0 +1,233 @@
+"""Writes vectors/evidence and vectors/policy: `python -m tests.adversary.vector`, after a change of format or case."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from sigillo.core.appraise import appraise
+from sigillo.core.evidence import Line, split_lines
+from sigillo.core.mark import Clock
+from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
+from sigillo.core.statement import PrincipalSource
+
+from ..core.policy_case import MINIMAL, REFUSED
+from .broker import HASHES, NOW_NS, SECOND, evidence_file
+from .device import Device, ed25519_key
+from .forge import GROUP_ORDER
+from .story import Story, honest, messages
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+
+
+def files() -> dict[str, bytes]:
+    """Every file below ``vectors/`` that this module is for, by its path there."""
+    made: dict[str, bytes] = {}
+    for name, (data, policy) in evidence_accept().items():
+        verdict = appraise(split_lines([data]), policy, NOW_NS).to_json()
+        made[f"evidence/accept/{name}.jsonl"] = data
+        made[f"evidence/accept/{name}.policy.toml"] = encode_policy(policy).encode()
+        text = json.dumps(verdict, indent=1, ensure_ascii=False)
+        made[f"evidence/accept/{name}.verdict.json"] = f"{text}\n".encode()
+    made["evidence/reject/policy.toml"] = encode_policy(base().policy).encode()
+    made |= {f"evidence/reject/unreadable-{name}.jsonl": data for name, data in unreadable().items()}
+    made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
+    made["policy/accept/minimal.toml"] = MINIMAL.encode()
+    made["policy/accept/whole.toml"] = encode_policy(relaxed()[1]).encode()
+    for name, (text, field) in REFUSED.items():
+        if len(text) < 20_000:
+            made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
+    return made
+
+
+def base() -> Story:
+    """One epoch, one message of each of two devices."""
+    story = Story()
+    story.broker.publish(story.first)
+    story.broker.publish(story.second)
+    return story
+
+
+def relaxed() -> tuple[bytes, Policy]:
+    """Needs every permission that a policy can give, and has an 8-bit device."""
+    story, small = Story(), Device("crate-8", bits=8, number=254)
+    story.broker.clock = Clock("unsynchronised")
+    story.broker.start(separated=False, clock_correction_ns=SECOND)
+    story.broker.publish(story.first)
+    story.broker.lose(story.first)
+    story.broker.publish(story.first)
+    story.broker.clock = Clock("bound-unknown")
+    story.broker.publish(small)
+    policy = story.broker.policy(
+        *story.devices,
+        small,
+        clock=ClockTrust(SECOND, allow_unknown_bound=True, allow_unsynchronised=True),
+        missing=MissingTrust(allow_withheld=True, allow_lost=True),
+        operators=(story.broker.trust(reference_values={"plugin": (HASHES["plugin"],)}, unsafe_any_build=True),),
+    )
+    return story.broker.file(), policy
+
+
+def repeated() -> tuple[bytes, Policy]:
+    """A crash, and a message that the device sends again after it."""
+    story = Story()
+    payload = story.second.datagram()
+    story.broker.publish(story.second, payload=payload)
+    story.broker.die()
+    story.broker.publish(story.second, payload=payload)
+    return story.broker.file(), story.policy
+
+
+def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
+    story = honest()
+    return {
+        "two-epochs": (story.broker.file(), story.policy),
+        "repeat-after-crash": repeated(),
+        "relaxed": relaxed(),
+    }
+
+
+def unreadable() -> dict[str, bytes]:
+    """Refused at step 1, whatever the policy."""
+    data = base().broker.file()
+    lines = data.splitlines(keepends=True)
+    header, epoch, first, second, trailer = lines
+
+    def with_first(change: Callable[[bytes], bytes]) -> bytes:
+        changed = change(first)
+        assert changed != first
+        return b"".join([header, epoch, changed, second, trailer])
+
+    topic = b'"topic":"braid'
+    return {
+        "empty": b"",
+        "no-header": b"".join(lines[1:]),
+        "header-twice": header + data,
+        "no-trailer": b"".join(lines[:-1]),
+        "after-the-trailer": data + trailer,
+        "no-line-feed-at-the-end": data[:-1],
+        "carriage-returns": data.replace(b"\n", b"\r\n"),
+        "blank-line": with_first(lambda line: b"\n" + line),
+        "byte-order-mark": b"\xef\xbb\xbf" + data,
+        "version-2": data.replace(b'"version":1', b'"version":2'),
+        "wrong-count-of-messages": data.replace(b'"messages":2', b'"messages":3'),
+        "wrong-count-of-epochs": data.replace(b'"epochs":1', b'"epochs":2'),
+        "count-is-a-float": data.replace(b'"epochs":1', b'"epochs":1.0'),
+        "no-message": b"".join([header, epoch, trailer.replace(b'"messages":2', b'"messages":0')]),
+        "message-before-any-epoch": b"".join([header, first, epoch, second, trailer]),
+        "member-missing": with_first(lambda line: line.replace(topic, b'"topik":"braid')),
+        "member-unknown": with_first(lambda line: line.replace(b'"type":"message"', b'"type":"message","u":0')),
+        "member-twice": with_first(lambda line: line.replace(topic, b'"topic":"",' + topic)),
+        "members-out-of-order": with_first(
+            lambda line: line.replace(b',"type":"message"', b"").replace(b"{", b'{"type":"message",')
+        ),
+        "space": with_first(lambda line: line.replace(b'"mark":', b'"mark": ')),
+        "needless-escape": with_first(lambda line: line.replace(topic, b'"topic":"\\u0062raid')),
+        "half-a-surrogate-pair": with_first(lambda line: line.replace(topic, b'"topic":"\\ud800braid')),
+        "not-utf-8": with_first(lambda line: line.replace(topic, b'"topic":"\xffbraid')),
+        "padding-in-base64url": with_first(lambda line: line.replace(b'","payload"', b'=","payload"')),
+        "nested-deeply": data.replace(b'"epochs":1', b'"epochs":' + b"[" * 5000 + b"]" * 5000),
+        "mark-with-bytes-after-it": evidence_file(changed_first(lambda mark: mark + b"\0")),
+        "mark-without-tag": evidence_file(changed_first(lambda mark: mark[1:])),
+        "mark-cut-off": evidence_file(changed_first(lambda mark: mark[:-1])),
+    }
+
+
+def changed_first(change: Callable[[bytes], bytes]) -> list[Line]:
+    """The base story with the mark of its first message changed as bytes."""
+    lines = list(base().broker.lines)
+    first = messages(lines)[0]
+    lines[1] = dataclasses.replace(first, mark=change(first.mark))
+    return lines
+
+
+def not_verified() -> dict[str, bytes]:
+    """Readable, and not verified under reject/policy.toml: the number is that of the step."""
+    made: dict[str, bytes] = {}
+
+    def publish(name: str, **lies: object) -> None:
+        story = base()
+        story.broker.publish(story.first, **lies)  # type: ignore[arg-type]  # any field of a mark
+        made[name] = story.broker.file()
+
+    def start(name: str, **lies: object) -> None:
+        story = Story()
+        story.broker.start(**lies)  # type: ignore[arg-type]  # any field of a statement
+        story.broker.publish(story.first)
+        made[name] = story.broker.file()
+
+    start("02-statement-by-another-key", epoch_key=ed25519_key("another").public_key().public_bytes_raw())
+    start("02-epoch-key-of-small-order", epoch_key=(1).to_bytes(32, "little"))
+    start("03-countersigned-by-another-key", countersigned_by=ed25519_key("another"))
+    start("03-another-operator", operator="Another Broker")
+    start("03-another-origin", log_origin="another.example/log")
+    start("03-another-log-key", log_key_id=b"\x07" * 32)
+    publish("05-mark-by-another-key", signed_by=ed25519_key("another"))
+    publish("05-mark-of-another-epoch", kid=b"\x05" * 32)
+    made["05-signature-in-its-second-form"] = evidence_file(changed_first(malleated))
+    made["06-another-payload"] = evidence_file(exchanged("payload"))
+    publish("06-another-salt", commitment=b"\x06" * 32)
+    publish("07-sequence-twice", sequence=2)
+    publish("07-time-backward", time_ns=NOW_NS - 3600 * SECOND + 1)
+    publish("07-count-twice", count=1)
+    publish("07-chain-broken", previous=b"\x07" * 32)
+    publish("08-unsynchronised", clock=Clock("unsynchronised"))
+    publish("08-bound-unknown", clock=Clock("bound-unknown"))
+    publish("08-bound-too-large", clock=Clock("bounded", SECOND + 1))
+    publish("09-not-signed", payload=b"21.5")
+    publish("09-signed-by-another-device", payload=Device("crate-1", "p256", seed="another").datagram())
+    start("09-nobody-authenticated", principal_source=PrincipalSource.UNAUTHENTICATED)
+    story = base()
+    story.broker.lines.append(story.broker.mark(story.first.topic, story.first.datagram(), "crate-2"))
+    made["09-delivered-by-another-device"] = story.broker.file()
+    story = base()
+    story.broker.lose(story.first)
+    story.broker.publish(story.first)
+    made["10-message-withheld"] = story.broker.file()
+    story = base()
+    story.first.datagram()
+    story.broker.publish(story.first)
+    made["11-number-missing"] = story.broker.file()
+    story = base()
+    story.first.number = 0
+    story.broker.publish(story.first, payload=story.first.datagram(TEMP=99.0))
+    made["11-number-twice"] = story.broker.file()
+    for part in HASHES:
+        start(f"12-another-{part}", **{f"{part}_hash": b"\x77" * 32})
+    return made
+
+
+def malleated(mark: bytes) -> bytes:
+    """The mark with S + L for S: a second form of the same Ed25519 signature."""
+    return mark[:-32] + (int.from_bytes(mark[-32:], "little") + GROUP_ORDER).to_bytes(32, "little")
+
+
+def exchanged(member: str) -> list[Line]:
+    """The base story with a member of its two messages exchanged."""
+    lines = list(base().broker.lines)
+    first, second = messages(lines)
+    lines[1] = dataclasses.replace(first, **{member: getattr(second, member)})
+    lines[2] = dataclasses.replace(second, **{member: getattr(first, member)})
+    return lines
+
+
+def committed() -> set[str]:
+    """The files that there are now, by their path below ``vectors/``."""
+    folders = (VECTORS / "evidence", VECTORS / "policy")
+    return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def main() -> None:
+    """Write all files and remove those that no case makes any more."""
+    made = files()
+    for stale in committed() - made.keys():
+        (VECTORS / stale).unlink()
+    for path, data in made.items():
+        (VECTORS / path).parent.mkdir(parents=True, exist_ok=True)
+        (VECTORS / path).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

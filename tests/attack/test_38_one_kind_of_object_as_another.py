@@ -1,0 +1,101 @@
+"""Attack 38: a weaker mode or another kind of object passed off as a mark. `typ` and the epoch statement decide."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from sigillo.core.epoch import Seal, encode_seal
+from sigillo.core.errors import DecodeError
+from sigillo.core.evidence import EpochLine
+from sigillo.core.mark import decode_mark, encode_batch_mark
+from sigillo.core.statement import MarkedFilter, Mode
+
+from ..adversary.broker import evidence_file
+from ..adversary.forge import sign1
+from ..adversary.story import Story, failing_steps, honest, messages, outcome, verdict_on
+
+
+def statement(story: Story) -> bytes:
+    line = story.broker.lines[0]
+    assert isinstance(line, EpochLine)
+    return line.statement
+
+
+def end(story: Story) -> bytes:
+    line = story.broker.lines[0]
+    assert isinstance(line, EpochLine)
+    assert line.end
+    return line.end
+
+
+def seal(story: Story) -> bytes:
+    epoch = story.broker.start()
+    return encode_seal(Seal(1, 1, bytes(32)), epoch.epoch_id, epoch.key.sign)
+
+
+def batch_mark(story: Story) -> bytes:
+    signed = decode_mark(messages(story.broker.lines)[0].mark)
+    return encode_batch_mark(signed.mark, signed.epoch_id, signed.salt)
+
+
+def tagged_batch_mark(story: Story) -> bytes:
+    return b"\xd2" + batch_mark(story)
+
+
+def reading(story: Story) -> bytes:
+    return story.third.reading()
+
+
+@pytest.mark.parametrize("other", [statement, end, seal, batch_mark, tagged_batch_mark, reading])
+def test_another_object_as_a_mark(other: Callable[[Story], bytes]) -> None:
+    story = honest()
+    forged = other(story)
+    lines = list(story.broker.lines[:9])
+    lines[1] = dataclasses.replace(messages(lines)[0], mark=forged)
+    result = outcome(evidence_file(lines), story.policy)
+    assert isinstance(result, DecodeError)
+    assert str(result).startswith("line 3, mark: ")
+
+
+def test_a_mark_as_a_statement_or_an_end() -> None:
+    story = honest()
+    mark = messages(story.broker.lines)[0].mark
+    for epoch in (EpochLine(mark), EpochLine(statement(story), mark), EpochLine(statement(story), statement(story))):
+        assert isinstance(outcome(evidence_file([epoch, *story.broker.lines[1:]]), story.policy), DecodeError)
+
+
+def test_the_typ_cannot_be_relabelled() -> None:
+    """The end of an epoch with the header of a mark: its signature is then wrong, its payload no mark's."""
+    story = honest()
+    story.broker.start()
+    line = story.broker.publish(story.first)
+    assert story.broker.epoch
+    header = decode_mark(line.mark).sign1.protected_bytes
+    forged = sign1(
+        header, b"\xa6\x01\x01\x02\x01\x03\x01\x04\x81\x00\x05\x01\x06\x58\x20" + bytes(32), story.broker.epoch.key
+    )
+    lines = [*story.broker.lines[:-1], dataclasses.replace(line, mark=forged)]
+    assert isinstance(outcome(evidence_file(lines), story.policy), DecodeError)
+
+
+def test_a_deprecated_algorithm_is_refused() -> None:
+    story = Story()
+    line = story.broker.publish(story.first)
+    assert story.broker.epoch
+    mark = decode_mark(line.mark).sign1
+    for other in (b"\x27", b"\x26", b"\x28"):  # -8 EdDSA, -7 ES256, -9 ESP256
+        header = mark.protected_bytes.replace(b"\x01\x32", b"\x01" + other, 1)
+        forged = dataclasses.replace(line, mark=sign1(header, mark.payload, story.broker.epoch.key))
+        assert isinstance(outcome(evidence_file([story.broker.lines[0], forged]), story.policy), DecodeError)
+
+
+def test_a_filter_of_mode_batch_takes_no_single_mark_and_an_earlier_filter_decides() -> None:
+    story = Story()
+    story.broker.start(filters=(MarkedFilter("braid/agent/crate-1/#", Mode.BATCH), MarkedFilter("braid/#")))
+    story.publish()
+    verdict = verdict_on(story.broker.lines, story.policy)
+    assert failing_steps(verdict) == [5]
+    assert "mode batch" in verdict.reason

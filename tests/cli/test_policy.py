@@ -1,0 +1,127 @@
+"""`sigillo policy`: makes what `verify` reads, prints every fingerprint, and writes over nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sigillo.core.policy import decode_policy
+from sigillo.report.export import pem
+
+from ..adversary.broker import HASHES, Broker
+from ..adversary.device import Device
+from .command import on_disk, refused, sigillo
+
+BROKER = Broker()
+DEVICES = [Device("crate-1", "p256"), Device("crate-2"), Device("crate-3", "p256")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What a stranger got: the operator's published file, and the devices' public keys."""
+    published = f'name = "Example Broker"\nlog_key = "{BROKER.log_key.vkey}"\n'
+    published += "".join(f'{part} = ["{value.hex()}"]\n' for part, value in HASHES.items())
+    (tmp_path / "operator.toml").write_text(published)
+    for device in DEVICES:
+        own = tmp_path / "devices" / device.id
+        own.mkdir(parents=True)
+        (own / "signing.pub.pem").write_bytes(pem(device.key.spki))
+    return tmp_path
+
+
+def arguments(folder: Path, *more: object) -> list[object]:
+    return ["policy", "new", "--operator", folder / "operator.toml", "-o", folder / "policy.toml", *more]
+
+
+def test_a_new_policy_verifies_the_story_and_prints_what_to_compare(folder: Path) -> None:
+    pairs = [f"--device={device.id}={folder}/devices/{device.id}/signing.pub.pem" for device in DEVICES]
+    answer = sigillo(*arguments(folder, *pairs))
+    assert (answer.code, answer.err) == (0, "")
+    shown = [
+        BROKER.log_key.key_id32.hex(),
+        *(device.key.fingerprint for device in DEVICES),
+        *(h.hex() for h in HASHES.values()),
+    ]
+    for fingerprint in shown:
+        assert fingerprint in answer.out
+    assert "Compare these with their owners over another channel" in answer.out
+    files = on_disk(folder / "devices")
+    assert sigillo("verify", files.evidence, "--policy", folder / "policy.toml").code == 0
+    assert decode_policy((folder / "policy.toml").read_bytes()) == files.story.policy
+
+
+def test_options_reach_the_policy(folder: Path) -> None:
+    options = ["--devices", folder / "devices", "--max-error", "250ms", "--sequence-bits", "8"]
+    answer = sigillo(*arguments(folder, *options, "--allow-unsynchronised", "--allow-unknown-bound"))
+    policy = decode_policy((folder / "policy.toml").read_bytes())
+    assert [device.id for device in policy.devices] == ["crate-1", "crate-2", "crate-3"]
+    assert {device.sequence_bits for device in policy.devices} == {8}
+    assert policy.clock.max_error_ns == 250_000_000
+    assert policy.permissions() == ("clock.allow_unknown_bound", "clock.allow_unsynchronised")
+    assert answer.out.count("warning: ") == 5
+
+
+def test_an_existing_policy_is_replaced_only_by_force(folder: Path) -> None:
+    (folder / "policy.toml").write_text("mine")
+    refused(*arguments(folder, "--devices", folder / "devices"), says="is there already; --force")
+    assert (folder / "policy.toml").read_text() == "mine"
+    assert sigillo(*arguments(folder, "--devices", folder / "devices", "--force")).code == 0
+    assert (folder / "policy.toml").stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in folder.iterdir()) == ["devices", "operator.toml", "policy.toml"]
+
+
+def test_refusals_leave_nothing_behind(folder: Path) -> None:
+    key = folder / "devices" / "crate-1" / "signing.pub.pem"
+    devices = ("--devices", folder / "devices")
+    for more, says in (
+        ((), "[[device]]"),
+        (("--device", "crate-1"), "must be ID=PUB.pem"),
+        (("--device", "=x"), "must be ID=PUB.pem"),
+        (("--device", f"a/b={key}"), "device a/b: must have"),
+        (("--device", f"crate-1={folder / 'none.pem'}"), "none.pem"),
+        (("--device", f"crate-1={folder / 'operator.toml'}"), "is not a public key"),
+        (("--device", f"crate-1={key}", "--device", f"crate-2={key}"), "device[2].key: occurs twice"),
+        (("--device", f"crate-1={key}", *devices), "occurs twice"),
+        (("--devices", folder / "nowhere"), "no such folder"),
+        (("--devices", folder), "has no device in it"),
+        ((*devices, "--max-error", "soon"), "--max-error: must be"),
+        ((*devices, "--operator", folder / "none.toml"), "no such file"),
+        ((*devices, "--operator", folder / "operator.toml"), "occurs twice"),
+        ((*devices, "-o", folder / "no" / "policy.toml"), "cannot be written"),
+        ((*devices, "-o", folder), "is there already"),
+    ):
+        refused(*arguments(folder, *more), says=says)
+    assert sorted(path.name for path in folder.iterdir()) == ["devices", "operator.toml"]
+
+
+def test_a_published_file_that_is_wrong_is_named(folder: Path) -> None:
+    (folder / "operator.toml").write_text("name = 1\n")
+    refused(*arguments(folder, "--devices", folder / "devices"), says="operator.toml: ")
+
+
+def test_check_says_whom_a_policy_trusts_and_warns(folder: Path) -> None:
+    files = on_disk(folder)
+    answer = sigillo("policy", "check", files.policy)
+    assert answer.code == 0
+    assert "operator Example Broker, trusted to mark messages at level declared" in answer.out
+    assert "warning" not in answer.out
+    text = files.policy.read_text().replace("allow_lost = false", "allow_lost = true")
+    lines = [line for line in text.splitlines() if not line.startswith("plugin")]
+    files.policy.write_text("\n".join(lines).replace('"declared"', '"image"'))
+    value = json.loads(sigillo("policy", "check", files.policy, "--json").out)
+    assert [warning.split(":")[0] for warning in value["warnings"]] == [
+        "missing.allow_lost",
+        'operator "Example Broker"',
+        'operator "Example Broker"',
+    ]
+    assert value["devices"][0]["fingerprint"] == DEVICES[0].key.fingerprint
+
+
+def test_check_names_what_is_wrong(folder: Path) -> None:
+    path = folder / "policy.toml"
+    path.write_text("version = 2\n")
+    refused("policy", "check", path, says=f"{path}: version: must be 1; see spec/policy.md")
+    refused("policy", "check", folder, says="is a directory")
+    refused("policy", "check", folder / "none", says="no such file")

@@ -1,0 +1,77 @@
+"""A changed file is refused or yields the identical verdict: bit by bit over whole evidence files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from sigillo.core.appraise import appraise
+from sigillo.core.errors import DecodeError
+from sigillo.core.evidence import split_lines
+from sigillo.core.policy import Policy
+from sigillo.core.verdict import Verdict
+
+from ..adversary.broker import NOW_NS, packed
+from ..adversary.story import Story, outcome
+
+
+def small_story() -> Story:
+    """Two epochs, both key types and both forms of message, in about 6 KB."""
+    story = Story()
+    story.publish()
+    story.broker.stop()
+    story.broker.start()
+    story.broker.publish(story.second)
+    return story
+
+
+STORY = small_story()
+FILES = {"plain": STORY.broker.file(), "gzip": packed(STORY.broker.file())}
+
+
+def unharmed(data: bytes, flips: Iterable[tuple[int, int]], policy: Policy) -> list[tuple[int, int]]:
+    """The flips (byte, bit) after which the file is still verified; fails unless its verdict is then identical."""
+    honest = outcome(data, policy)
+    assert isinstance(honest, Verdict)
+    assert honest.verified
+    found = []
+    for at, bit in flips:
+        changed = bytearray(data)
+        changed[at] ^= 1 << bit
+        try:
+            result = appraise(split_lines([bytes(changed)]), policy, NOW_NS)
+        except DecodeError:
+            continue
+        if not result.verified:
+            continue
+        assert result.to_json() == honest.to_json(), f"byte {at}, bit {bit}"
+        found.append((at, bit))
+    return found
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_one_bit_at_every_byte(kind: str) -> None:
+    data = FILES[kind]
+    assert len(data) < 20_000
+    harmless = unharmed(data, ((at, at * 5 % 8) for at in range(len(data))), STORY.policy)
+    if kind == "plain":
+        assert not harmless  # nothing is spare
+    else:  # its time, level and system (RFC 1952 section 2.3.1), and the padding of the last block
+        spare = {*range(4, 10), *range(len(data) - 10, len(data) - 8)}
+        assert {at for at, _ in harmless} <= spare
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FILES)
+def test_every_bit(kind: str) -> None:
+    data = FILES[kind]
+    unharmed(data, ((at, bit) for at in range(len(data)) for bit in range(8)), STORY.policy)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_truncation(kind: str) -> None:
+    """Cut anywhere, the file is refused: the trailer is its last line."""
+    data = FILES[kind]
+    for end in range(0, len(data), 11):
+        assert isinstance(outcome(data[:end], STORY.policy), DecodeError)

@@ -1,0 +1,96 @@
+"""Device counters: gaps, late messages, wraps, and bounded memory."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigillo.core import history
+from sigillo.core.history import MAX_OPEN_GAPS, Contents, DeviceCounter
+
+
+def shown(bits: int, numbers: list[int]) -> tuple[int, list[str | None]]:
+    counter = DeviceCounter(bits)
+    found = [counter.show(number) for number in numbers]
+    return counter.lost, found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost", "last"),
+    [
+        ([1, 2, 3], 0, None),
+        ([5, 6], 0, None),
+        ([1, 3], 1, None),
+        ([1, 3, 2], 0, "reordering"),
+        ([1, 9, 4], 6, "reordering"),
+        ([1, 9, 4, 4], 6, "reused"),
+        ([3, 4, 1], 0, "reordering"),
+        ([3, 4, 4], 0, "reused"),
+        ([1, 2**64 - 1], 2**64 - 3, None),
+    ],
+)
+def test_64_bits(numbers: list[int], lost: int, last: str | None) -> None:
+    total, found = shown(64, numbers)
+    assert (total, found[-1]) == (lost, last)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost", "last"),
+    [
+        ([254, 255, 0, 1], 0, None),
+        ([254, 1], 2, None),
+        ([250, 0, 251], 4, "reordering"),
+        ([10, 11, 11], 255, None),  # other content under the same number: the counter went round
+        ([10, 12, 4], 1 + 247, None),  # no gap that 4 could fill: it went round, nothing is excused
+    ],
+)
+def test_8_bits(numbers: list[int], lost: int, last: str | None) -> None:
+    total, found = shown(8, numbers)
+    assert (total, found[-1]) == (lost, last)
+
+
+@given(st.permutations(range(100, 140)))
+def test_every_order_of_all_numbers_loses_nothing_after_the_first(numbers: list[int]) -> None:
+    lost, found = shown(64, numbers)
+    assert lost == 0
+    assert "reused" not in found
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=60, unique=True))
+def test_lost_is_what_lies_between_first_and_highest(numbers: list[int]) -> None:
+    lost, _ = shown(64, numbers)
+    between = set(range(numbers[0], max(numbers) + 1))
+    assert lost == len(between - set(numbers))
+
+
+def test_gaps_are_bounded_and_never_forgotten() -> None:
+    counter = DeviceCounter(64)
+    for number in range(0, 4 * MAX_OPEN_GAPS, 2):
+        counter.show(number)
+    assert len(counter._gaps) == MAX_OPEN_GAPS
+    assert counter.lost == 2 * MAX_OPEN_GAPS - 1
+    assert counter.show(1) == "reordering"  # too old to place: what it may have filled stays lost
+    assert counter.lost == 2 * MAX_OPEN_GAPS - 1
+
+
+def test_filling_the_middle_of_gaps_stays_bounded() -> None:
+    counter = DeviceCounter(64)
+    counter.show(0)
+    counter.show(1000)
+    for number in range(2, 1000, 2):
+        counter.show(number)
+    assert len(counter._gaps) <= MAX_OPEN_GAPS
+    assert counter.lost >= 500
+
+
+def test_contents_are_remembered_by_device_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MAX_REMEMBERED", 3)
+    contents = Contents()
+    assert not contents.seen_before("a", b"1")
+    assert contents.seen_before("a", b"1")
+    assert not contents.seen_before("b", b"1")
+    for content in (b"2", b"3", b"4"):
+        assert not contents.seen_before("a", content)
+    assert len(contents._seen) == 3
+    assert not contents.seen_before("a", b"1")  # forgotten
