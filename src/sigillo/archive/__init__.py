@@ -1,0 +1,1 @@
+"""Keeps marked messages: a subscriber with a persistent session, and its SQLite store. Untrusted: decodes only."""

@@ -1,0 +1,129 @@
+"""From archive to evidence: which messages, in which order, with which epochs (spec/evidence.md).
+
+The archive is untrusted, so each mark is verified under its epoch's key here: one that was forged (in a last will,
+which the plugin does not see) must not spoil a file with good ones. The reader of the file verifies everything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sigillo.archive.store import Message, Store
+from sigillo.core.cose import verify_ed25519
+from sigillo.core.epoch import SignedStatement, decode_statement
+from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer
+from sigillo.core.mark import decode_mark
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEpoch:
+    """An epoch as stored by the operator: countersigned statement, and its end where known."""
+
+    statement_bytes: bytes
+    end_bytes: bytes | None
+    signed: SignedStatement
+
+    @classmethod
+    def decode(cls, statement_bytes: bytes, end_bytes: bytes | None) -> KnownEpoch:
+        """Raises DecodeError."""
+        return cls(statement_bytes, end_bytes, decode_statement(statement_bytes))
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+        return self.signed.statement.number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which messages: of *devices*; the *last* n of each, or those marked in *from_ns*…*to_ns* (Unix time, both in)."""
+
+    devices: tuple[str, ...]
+    last: int | None = None
+    from_ns: int = 0
+    to_ns: int = 2**63 - 1
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key."""
+
+    epochs: int = 0
+    messages: int = 0
+    not_genuine: int = 0
+    twice: int = 0
+
+
+def export(
+    store: Store, epochs: Sequence[KnownEpoch], selection: Selection, tally: Tally, progress: Callable[[], None]
+) -> Iterator[Line]:
+    """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
+
+    The trailer comes last, whatever was found: the caller looks at *tally*. Raises ArchiveError.
+    """
+    yield Header()
+    starts = _starts(store, epochs, selection)
+    written = -1  # position of the newest epoch in the file
+    for position, epoch in enumerate(epochs):
+        for message in _genuine(store, epoch, selection, starts, tally):
+            if written < position:
+                for missing in epochs[written + 1 if written >= 0 else position : position + 1]:
+                    tally.epochs += 1
+                    yield EpochLine(missing.statement_bytes, missing.end_bytes)
+                written = position
+            tally.messages += 1
+            progress()
+            yield MessageLine(message.topic, message.payload, message.mark)
+    yield Trailer(tally.epochs, tally.messages)
+
+
+def is_genuine(message: Message, epoch: KnownEpoch) -> bool:
+    """Whether the mark is signed by the key of this epoch."""
+    try:
+        sign1 = decode_mark(message.mark).sign1
+        verify_ed25519(epoch.signed.statement.epoch_key, sign1.signature, sign1.signed_bytes())
+    except (DecodeError, SignatureError):
+        return False
+    return sign1.kid == epoch.signed.epoch_id
+
+
+_Starts = dict[str, tuple[int, int]]
+"""By device: epoch number and sequence of the first message that counts."""
+
+
+def _genuine(
+    store: Store, epoch: KnownEpoch, selection: Selection, starts: _Starts | None, tally: Tally
+) -> Iterator[Message]:
+    newest = 0
+    for message in store.messages(epoch.signed.epoch_id, selection.devices):
+        if not selection.from_ns <= message.time_ns <= selection.to_ns:
+            continue
+        if starts is not None and (epoch.number, message.sequence) < starts.get(message.principal, (2**64, 0)):
+            continue
+        if not is_genuine(message, epoch):
+            tally.not_genuine += 1
+        elif message.sequence == newest:
+            tally.twice += 1
+        else:
+            newest = message.sequence
+            yield message
+
+
+def _starts(store: Store, epochs: Sequence[KnownEpoch], selection: Selection) -> _Starts | None:
+    if selection.last is None:
+        return None
+    starts: _Starts = {}
+    for device in selection.devices:
+        left = selection.last
+        for epoch in reversed(epochs):
+            for message in store.messages(epoch.signed.epoch_id, [device], newest_first=True):
+                if left and is_genuine(message, epoch) and starts.get(device) != (epoch.number, message.sequence):
+                    starts[device] = (epoch.number, message.sequence)
+                    left -= 1
+                if not left:
+                    break
+            if not left:
+                break
+    return starts

@@ -1,0 +1,151 @@
+"""The epochs so far: countersigned statements and epoch ends on disk, and how the newest of them ended.
+
+Durability: a statement is on disk, with its name, before the plugin hears GO. So an epoch number is never used twice,
+and every mark that ever left has its statement here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigillo.broker.error import BrokerError
+from sigillo.broker.tail import Tail, read_tail, verify_by
+from sigillo.core.cose import verify_ed25519
+from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
+from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.mark import SignedMark, decode_mark
+from sigillo.core.note import LogKey
+from sigillo.core.statement import HowEnded, Previous
+from sigillo.device import disk
+
+NewestArchived = Callable[[bytes], bytes | None]
+"""Epoch id → the mark with the highest sequence that the archive has of it (not verified), or None."""
+
+_STATEMENT = re.compile(r"(\d{10})\.cose")
+_RESTORE = "put the right file back from your backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What came before the next epoch. `findings`: what did not hold in the spool, for the operator."""
+
+    next_number: int
+    previous: Previous | None
+    epoch_key: bytes | None
+    findings: tuple[str, ...]
+
+
+class EpochStore:
+    """The folders `epochs/` and `spool/` of an operator."""
+
+    def __init__(self, epochs: Path, spool: Path, boot_id: str = "") -> None:
+        """*boot_id*: of the running kernel, for who writes; after another boot the page cache of an epoch is gone."""
+        self._epochs, self._spool, self._boot_id = epochs, spool, boot_id
+
+    def numbers(self) -> list[int]:
+        """Numbers of the stored epochs, ascending. Raises OSError."""
+        found = (_STATEMENT.fullmatch(path.name) for path in self._epochs.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def statement_bytes(self, number: int) -> bytes:
+        """The countersigned statement of an epoch. Raises OSError."""
+        return self._path(number, "cose").read_bytes()
+
+    def end_bytes(self, number: int) -> bytes | None:
+        """The end of an epoch where it is known. Raises OSError."""
+        path = self._path(number, "end.cose")
+        return path.read_bytes() if path.exists() else None
+
+    def store(self, number: int, countersigned: bytes) -> None:
+        """Keep a statement; on return it is on disk. Raises FileExistsError where the number was used, OSError."""
+        disk.replace(self._path(number, "boot"), f"{self._boot_id}\n".encode(), disk.PUBLIC)
+        disk.create(self._path(number, "cose"), countersigned, disk.PUBLIC)
+
+    def past(self, log_key: LogKey, newest_archived: NewestArchived) -> Past:
+        """How the newest epoch ended: by its end, else by the spool. An end that is found there is stored.
+
+        Raises BrokerError where a stored file is not what this operator's keys signed, OSError.
+        """
+        numbers = self.numbers()
+        if not numbers:
+            return Past(1, None, None, ())
+        number = numbers[-1]
+        signed = self._statement(number, log_key)
+        previous, findings = self._ending(number, signed, newest_archived)
+        return Past(number + 1, previous, signed.statement.epoch_key, findings)
+
+    def close(self, number: int, signed: SignedStatement) -> Tail:
+        """Read the end of an epoch whose broker is dead, and store it if there is one. Raises OSError."""
+        tail = read_tail(self._spool / f"{number:010}", signed)
+        if tail.end and self.end_bytes(number) is None:
+            disk.create(self._path(number, "end.cose"), tail.end.sign1.encode(), disk.PUBLIC)
+        return tail
+
+    def _ending(
+        self, number: int, signed: SignedStatement, newest_archived: NewestArchived
+    ) -> tuple[Previous, tuple[str, ...]]:
+        stored = self._stored_end(number, signed)
+        tail = Tail(stored, None, ()) if stored else self.close(number, signed)
+        if tail.end:
+            end = tail.end.end
+            return Previous(HowEnded.CLEAN, signed.epoch_id, end.last_sequence, end.time_ns), tail.findings
+        ended = HowEnded.UNCLEAN if self._same_boot(number) else HowEnded.LOGGED_UP_TO
+        last, findings = tail.last_mark, tail.findings
+        archived = _verified(newest_archived(signed.epoch_id), signed)
+        if archived and (last is None or archived.mark.sequence > last.mark.sequence):
+            last, ended = archived, HowEnded.LOGGED_UP_TO
+            findings += (
+                f"the archive has marks up to {archived.mark.sequence}, which the spool of epoch {number} lost",
+            )
+        if last is None:
+            return Previous(ended, signed.epoch_id, 0, signed.statement.start_ns), findings
+        return Previous(ended, signed.epoch_id, last.mark.sequence, last.mark.time_ns), findings
+
+    def _statement(self, number: int, log_key: LogKey) -> SignedStatement:
+        path = self._path(number, "cose")
+        try:
+            signed = decode_statement(path.read_bytes())
+            verify_ed25519(signed.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+            if signed.countersignature is None:
+                raise SignatureError("it has no countersignature")
+            verify_ed25519(log_key.public_key, signed.countersignature.signature, signed.countersigned_bytes())
+        except (DecodeError, SignatureError) as error:
+            raise BrokerError(f"{path}: {error}; {_RESTORE}") from None
+        if signed.statement.number != number:
+            raise BrokerError(f"{path}: is the statement of epoch {signed.statement.number}; {_RESTORE}")
+        return signed
+
+    def _stored_end(self, number: int, signed: SignedStatement) -> SignedEpochEnd | None:
+        data = self.end_bytes(number)
+        if data is None:
+            return None
+        try:
+            end = decode_epoch_end(data)
+            verify_by(signed, end.sign1)
+        except (DecodeError, SignatureError) as error:
+            raise BrokerError(f"{self._path(number, 'end.cose')}: {error}; {_RESTORE}, or remove it") from None
+        return end
+
+    def _same_boot(self, number: int) -> bool:
+        try:
+            return self._path(number, "boot").read_text("utf-8").strip() == self._boot_id
+        except FileNotFoundError:
+            return False
+
+    def _path(self, number: int, suffix: str) -> Path:
+        return self._epochs / f"{number:010}.{suffix}"
+
+
+def _verified(data: bytes | None, signed: SignedStatement) -> SignedMark | None:
+    """The mark if it is the epoch's; the archive is untrusted, so anything else counts as nothing."""
+    if data is None:
+        return None
+    try:
+        mark = decode_mark(data)
+        verify_by(signed, mark.sign1)
+    except (DecodeError, SignatureError):
+        return None
+    return mark

@@ -1,0 +1,85 @@
+"""The operator folder: where everything of one operator lies. Paths only; who owns what is `installation`'s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PUBLIC_FOLDER = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFolder:
+    """The folder of one operator; `path` is absolute, so that it means the same in every process."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> OperatorFolder:
+        """The folder at *path*, which need not exist yet."""
+        return cls(path.resolve())
+
+    @property
+    def settings(self) -> Path:
+        """`sigillo.toml`, the operator's choices."""
+        return self.path / "sigillo.toml"
+
+    @property
+    def configuration(self) -> Path:
+        """`conf/`, what Mosquitto reads."""
+        return self.path / "conf"
+
+    @property
+    def broker_configuration(self) -> Path:
+        """`conf/mosquitto.conf`."""
+        return self.configuration / "mosquitto.conf"
+
+    @property
+    def access_list(self) -> Path:
+        """`conf/acl`."""
+        return self.configuration / "acl"
+
+    @property
+    def tls(self) -> Path:
+        """`conf/tls/`: the server's certificate and key, the certificates under which clients are accepted."""
+        return self.configuration / "tls"
+
+    @property
+    def authority(self) -> Path:
+        """`authority/`: the local CA."""
+        return self.path / "authority"
+
+    @property
+    def log(self) -> Path:
+        """`log/`: the log key."""
+        return self.path / "log"
+
+    @property
+    def epochs(self) -> Path:
+        """`epochs/`: countersigned statements and epoch ends."""
+        return self.path / "epochs"
+
+    @property
+    def spool(self) -> Path:
+        """`spool/`: what the plugin writes (spec/spool.md)."""
+        return self.path / "spool"
+
+    @property
+    def persistence(self) -> Path:
+        """`persistence/`: Mosquitto's sessions and queues."""
+        return self.path / "persistence"
+
+    @property
+    def archive(self) -> Path:
+        """`archive/`: the messages kept, and the archive's client certificate."""
+        return self.path / "archive"
+
+    @property
+    def plugin(self) -> Path:
+        """`plugin/sigillo.so`: the copy that runs."""
+        return self.path / "plugin" / "sigillo.so"
+
+    @property
+    def published(self) -> Path:
+        """`published/operator.toml`: what strangers get."""
+        return self.path / "published" / "operator.toml"

@@ -1,0 +1,280 @@
+"""The launcher: the launcher's side of spec/handshake.md, one epoch long, in a process of the log key's owner.
+
+It countersigns only the statement that it asked for, and says GO only once that statement is on disk.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigillo.archive.store import Store
+from sigillo.broker.clock import ClockSource
+from sigillo.broker.configuration import Configuration
+from sigillo.broker.epoch_store import EpochStore, Past
+from sigillo.broker.error import BrokerError
+from sigillo.broker.event import Event, Report, cut
+from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.log_key import SigningLogKey
+from sigillo.broker.published import publish
+from sigillo.broker.settings import Settings
+from sigillo.core.cose import verify_ed25519
+from sigillo.core.epoch import SignedStatement, countersign
+from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.handshake import (
+    MAX_PACKET,
+    Counters,
+    Go,
+    RunTime,
+    State,
+    Statement,
+    decode_packet,
+    encode_packet,
+)
+from sigillo.core.mark import Checkpoint
+from sigillo.core.statement import (
+    Durability,
+    HowEnded,
+    MarkedFilter,
+    OnBadClock,
+    PrincipalSource,
+    StatementFields,
+    encode_statement_fields,
+)
+
+STEP_S = 30.0
+"""Time for each step of the handshake (spec/handshake.md)."""
+
+_SHORT_WAIT_NS = 2 * 10**9
+_MAX_SKEW_NS = 60 * 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the next epoch is to state. Hashes are SHA-256; `separated`: broker and log key have different users."""
+
+    folder: OperatorFolder
+    settings: Settings
+    configuration: Configuration
+    executable_hash: bytes
+    plugin_hash: bytes
+    clock: ClockSource
+    separated: bool
+
+
+def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
+    """Run one epoch: get ready, shake hands over *plugin*, follow the broker to its end, store the epoch's end.
+
+    Reports `ready` (then the broker may be started), `started`, `counters`, `ended`. Raises BrokerError, OSError.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the broker has ended, not before
+    folder = plan.folder
+    log_key = SigningLogKey.open(folder.log, plan.settings.origin)
+    store = EpochStore(folder.epochs, folder.spool, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    past = store.past(log_key.public, lambda epoch_id: _newest_archived(folder, epoch_id))
+    _wait_for_floor(past)
+    hashes = {
+        "executable": plan.executable_hash,
+        "plugin": plan.plugin_hash,
+        "configuration": plan.configuration.hash,
+    }
+    published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
+    report(_ready(past, log_key, published=published))
+    fields = _fields(plan, past, log_key)
+    run_time = RunTime(
+        spool_folder=str(folder.spool),
+        segment_size=plan.settings.segment_size,
+        max_principals=plan.settings.max_principals,
+        clock_bound_meaningful=plan.clock.bound_meaningful,
+    )
+    plugin.send(encode_packet(State(fields, run_time)))
+    statement = receive_statement(plugin)
+    signed = check_statement(statement, fields, past.epoch_key, time.time_ns())
+    store.store(past.next_number, countersign(statement.statement_bytes, log_key.public.key_id32, log_key.sign))
+    plugin.send(encode_packet(Go(signed.epoch_id)))
+    report(_started(signed))
+    counters = follow(plugin, report)
+    report(_ended(store, past.next_number, signed, counters))
+
+
+def receive_statement(plugin: socket.socket) -> Statement:
+    """The plugin's STATEMENT. Raises BrokerError where it does not come within 30 s, or is something else."""
+    plugin.settimeout(STEP_S)
+    try:
+        packet = plugin.recv(MAX_PACKET + 1)
+    except TimeoutError:
+        raise BrokerError(f"the plugin sent no epoch statement within {STEP_S:.0f} s") from None
+    except ConnectionError:
+        packet = b""
+    if not packet:
+        raise BrokerError("the broker ended before its plugin made an epoch statement; its log says why")
+    try:
+        decoded = decode_packet(packet)
+    except DecodeError as error:
+        raise BrokerError(f"the plugin's first packet cannot be read: {error}") from None
+    if not isinstance(decoded, Statement):
+        raise BrokerError("the plugin's first packet is not its epoch statement")
+    return decoded
+
+
+def check_statement(
+    statement: Statement, asked: StatementFields, previous_key: bytes | None, now_ns: int
+) -> SignedStatement:
+    """The statement, if it is what was *asked* for: field by field, signed by its own, fresh key, started just now.
+
+    Raises BrokerError.
+    """
+    signed = statement.decode()
+    stated = signed.statement
+    mine, theirs = encode_statement_fields(asked), encode_statement_fields(stated)
+    if mine != theirs:
+        different = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+        raise BrokerError(f"the plugin's statement differs from what was asked for in key {different[0]}")
+    if stated.token_key is not None:
+        raise BrokerError("the plugin's statement names a token key, which was not asked for")
+    if stated.epoch_key == previous_key:
+        raise BrokerError("the plugin's statement names the key of the epoch before")
+    if abs(stated.start_ns - now_ns) > _MAX_SKEW_NS:
+        raise BrokerError("the plugin's statement does not start now")
+    try:
+        verify_ed25519(stated.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+    except SignatureError as error:
+        raise BrokerError(f"the plugin's statement is not signed by its epoch key: {error}") from None
+    return signed
+
+
+def follow(plugin: socket.socket, report: Report) -> Counters | None:
+    """Report the plugin's counters until the broker's end of the socket closes; returns the last ones."""
+    plugin.settimeout(None)
+    counters: Counters | None = None
+    while True:
+        try:
+            packet = plugin.recv(MAX_PACKET + 1)
+        except ConnectionError:
+            return counters
+        if not packet:
+            return counters
+        try:
+            decoded = decode_packet(packet)
+        except DecodeError as error:
+            report(Event("odd-packet", {"reason": cut(str(error))}))
+            continue
+        if isinstance(decoded, Counters):
+            counters = decoded
+            report(Event("counters", _counts(decoded)))
+        else:
+            report(Event("odd-packet", {"reason": f"the plugin sent {type(decoded).__name__}"}))
+
+
+def _newest_archived(folder: OperatorFolder, epoch_id: bytes) -> bytes | None:
+    path = folder.archive / "messages.sqlite"
+    if not path.exists():
+        return None
+    with Store.open_to_read(path) as archive:
+        return archive.newest_mark(epoch_id)
+
+
+def _wait_for_floor(past: Past, now: Callable[[], int] = time.time_ns) -> None:
+    """Time never runs backward over epochs: wait out a little, refuse more. Raises BrokerError."""
+    if past.previous is None:
+        return
+    behind = past.previous.last_time_ns - now()
+    if behind > _SHORT_WAIT_NS:
+        raise BrokerError(
+            f"the clock is {behind / 10**9:.1f} s before the last time of epoch {past.next_number - 1}, and time never "
+            "runs backward here: set the clock right; if it was ahead then, wait until it has passed that time"
+        )
+    while now() <= past.previous.last_time_ns:
+        time.sleep(0.01)
+
+
+def _fields(plan: Plan, past: Past, log_key: SigningLogKey) -> StatementFields:
+    settings, configuration = plan.settings, plan.configuration
+    refuses = settings.on_bad_clock == "refuse"
+    return StatementFields(
+        number=past.next_number,
+        previous=past.previous,
+        clock_daemon=plan.clock.daemon,
+        clock_authenticated=plan.clock.authenticated,
+        clock_correction_ns=0,
+        on_bad_clock=OnBadClock.REFUSE if refuses else OnBadClock.MARK_UNSYNCHRONISED,
+        durability=Durability.BUFFERED,
+        operator=settings.operator,
+        log_origin=settings.origin,
+        log_key_id=log_key.public.key_id32,
+        log_checkpoint=Checkpoint(),
+        executable_hash=plan.executable_hash,
+        plugin_hash=plan.plugin_hash,
+        configuration_hash=configuration.hash,
+        manifest_hash=None,
+        filters=tuple(MarkedFilter(name) for name in settings.filters),
+        principal_source=configuration.principal_source,
+        unmarked_paths=configuration.unmarked_paths,
+        tls_keys=configuration.listeners,
+        attester=None,
+        separated=plan.separated,
+    )
+
+
+def _ready(past: Past, log_key: SigningLogKey, *, published: bool) -> Event:
+    previous = past.previous
+    names = {HowEnded.CLEAN: "clean", HowEnded.UNCLEAN: "unclean", HowEnded.LOGGED_UP_TO: "logged-up-to"}
+    return Event(
+        "ready",
+        {
+            "epoch": past.next_number,
+            "log_key": log_key.public.vkey,
+            "published": published,
+            "previous": names[previous.ended] if previous else None,
+            "previous_last_sequence": previous.last_sequence if previous else None,
+            "findings": [cut(finding) for finding in past.findings[:4]],
+        },
+    )
+
+
+def _started(signed: SignedStatement) -> Event:
+    stated = signed.statement
+    return Event(
+        "started",
+        {
+            "epoch": stated.number,
+            "epoch_id": signed.epoch_id.hex(),
+            "executable": stated.executable_hash.hex(),
+            "plugin": stated.plugin_hash.hex(),
+            "configuration": stated.configuration_hash.hex(),
+            "authenticated": stated.principal_source is not PrincipalSource.UNAUTHENTICATED,
+        },
+    )
+
+
+def _ended(store: EpochStore, number: int, signed: SignedStatement, counters: Counters | None) -> Event:
+    tail = store.close(number, signed)
+    end = tail.end.end if tail.end else None
+    in_spool = tail.last_mark.mark.sequence if tail.last_mark else 0
+    return Event(
+        "ended",
+        {
+            "epoch": number,
+            "clean": end is not None,
+            "reason": end.reason.name.lower().replace("_", "-") if end else None,
+            "last_sequence": end.last_sequence if end else in_spool,
+            "findings": [cut(finding) for finding in tail.findings[:4]],
+            **(_counts(counters) if counters else {}),
+        },
+    )
+
+
+def _counts(counters: Counters) -> dict[str, int]:
+    return {
+        "marked": counters.last_sequence,
+        "refused_clock": counters.refused_clock,
+        "refused_spool": counters.refused_spool,
+        "refused_principals": counters.refused_principals,
+        "refused_topics": counters.refused_topics,
+        "refused_names": counters.refused_names,
+        "stripped": counters.stripped_properties,
+    }

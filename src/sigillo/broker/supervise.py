@@ -1,0 +1,269 @@
+"""Starts launcher, broker and archive, follows them, and stops what is left when one of them ends.
+
+Order: the launcher gets ready (log key, epochs, spool), the broker starts with its end of the handshake socket as
+standard input, the archive connects. The end of a run comes in the same order: the broker is stopped, the launcher
+stores the epoch's end, the archive commits what it has.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sigillo.broker.account import Accounts
+from sigillo.broker.archiver import archive
+from sigillo.broker.error import BrokerError
+from sigillo.broker.event import Event, Report, Value, cut, decode_event, reporter
+from sigillo.broker.launcher import Plan, launch
+from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
+
+_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "archive": 20.0}
+_LAST_LINES = 10
+_LAST_WORDS_S = 0.1
+_CHILDREN = ("launcher", "broker", "archive")
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_RESTARTING_REASONS = ("reload", "clock-recovery")
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+@dataclass(slots=True)
+class _Running:
+    """A child and what it said. `status`: what waitpid said, once it has ended."""
+
+    child: Child
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    status: int | None = None
+
+
+class Supervisor:
+    """Runs epochs, one after the other, until it is told to stop or something fails."""
+
+    def __init__(self, accounts: Accounts, lock: int, report: Report) -> None:
+        """*lock*: descriptor of the lock on the operator folder; the children that write there hold it too."""
+        self._accounts, self._lock, self._report = accounts, lock, report
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[str, _Running] = {}
+        self._stop_requested = False
+        self._failed = False
+        self._ready = False
+        self._epoch_reason: Value = None
+        self._wake_reader, self._wake_writer = socket.socketpair()
+
+    def run(self, plan: Callable[[], Plan]) -> bool:
+        """Run until stopped; *plan* is asked before each epoch. Returns whether all went well.
+
+        Raises what *plan* raises; nothing that was started is left running.
+        """
+        self._watch_signals()
+        try:
+            self._epoch(plan())
+            while self._goes_on():
+                self._report(Event("restarting", {"reason": self._epoch_reason}))
+                self._epoch(plan())
+        finally:
+            self._stop_all()
+            for number in (*_STOP_SIGNALS, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+        return not self._failed
+
+    def _goes_on(self) -> bool:
+        if self._stop_requested or self._failed:
+            return False
+        return self._epoch_reason in _RESTARTING_REASONS
+
+    def _epoch(self, plan: Plan) -> None:
+        """One epoch, from the start of its launcher to the end of broker and launcher."""
+        self._ready, self._epoch_reason = False, None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            self._start_worker("launcher", lambda report: launch(plan, ours, report), ours.fileno())
+            while not self._ready and self._alive("launcher") and not self._stop_requested:
+                self._turn(None)
+            if not self._ready or self._stop_requested:
+                self._end_launcher_early()
+                return
+            self._start_broker(plan, theirs)
+        if "archive" not in self._running:
+            self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
+        while all(self._alive(name) for name in _CHILDREN) and not self._stop_requested:
+            self._turn(None)
+        by_themselves = [name for name in _CHILDREN if not self._alive(name)]
+        self._stop("broker")
+        self._wait("launcher")
+        self._judge(by_themselves)
+
+    def _end_launcher_early(self) -> None:
+        """Before the broker was started: a launcher that failed has said why; one that is to stop has no epoch yet."""
+        launcher = self._running["launcher"]
+        if self._alive("launcher"):
+            launcher.child.send(signal.SIGKILL)
+            self._wait("launcher")
+            return
+        self._turn(_LAST_WORDS_S)
+        if launcher.status is not None and os.waitstatus_to_exitcode(launcher.status) == FAILED:
+            raise BrokerError(" ".join(launcher.lines))
+        self._judge(["launcher"])
+
+    def _start_broker(self, plan: Plan, theirs: socket.socket) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)  # better a lost log line than a broker that waits for ours
+        command = [plan.settings.executable, "-c", str(plan.folder.broker_configuration)]
+        child = start_program(
+            "broker",
+            self._accounts.broker,
+            command,
+            environment=_ENVIRONMENT,
+            streams=(theirs.fileno(), writer),
+            cwd=plan.folder.path,
+        )
+        os.close(writer)
+        self._follow(child, reader, self._on_broker_line)
+        self._report(Event("broker-started", {"pid": child.pid, "command": " ".join(command)}))
+
+    def _start_worker(self, name: str, main: Callable[[Report], None], *keep: int) -> None:
+        reader, writer = os.pipe()
+        error_reader, error_writer = os.pipe()
+
+        def run() -> None:
+            os.dup2(error_writer, 2)
+            main(reporter(writer))
+
+        child = start_child(name, self._accounts.rest, (writer, error_writer, self._lock, *keep), run)
+        os.close(writer)
+        os.close(error_writer)
+        running = self._follow(child, reader, self._on_event_line)
+        self._selector.register(error_reader, selectors.EVENT_READ, _Lines(error_reader, running.lines.append))
+
+    def _follow(self, child: Child, reader: int, on_line: Callable[[str], None]) -> _Running:
+        running = self._running[child.name] = _Running(child)
+        self._selector.register(reader, selectors.EVENT_READ, _Lines(reader, on_line))
+        return running
+
+    def _on_broker_line(self, line: str) -> None:
+        self._running["broker"].lines.append(line)
+        self._report(Event("broker-log", {"line": cut(line)}))
+
+    def _on_event_line(self, line: str) -> None:
+        event = decode_event(line)
+        if event.name == "ready":
+            self._ready = True
+        elif event.name == "ended":
+            self._epoch_reason = event.fields["reason"]
+        self._report(event)
+
+    # Waiting and stopping
+
+    def _watch_signals(self) -> None:
+        for end in (self._wake_reader, self._wake_writer):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._on_stop_signal)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
+
+    def _on_stop_signal(self, _number: int, _frame: object) -> None:
+        self._stop_requested = True
+
+    def _turn(self, timeout_s: float | None) -> None:
+        """Wait for something to happen (at most *timeout_s*), and take it in."""
+        for key, _ in self._selector.select(timeout_s):
+            if key.data is None:
+                self._drain_wakeups()
+            else:
+                self._read(key.data)
+        self._reap()
+
+    def _drain_wakeups(self) -> None:
+        try:
+            while self._wake_reader.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _read(self, lines: _Lines) -> None:
+        if not lines.read():
+            self._selector.unregister(lines.descriptor)
+            os.close(lines.descriptor)
+
+    def _reap(self) -> None:
+        for running in self._running.values():
+            if running.status is None:
+                pid, status = os.waitpid(running.child.pid, os.WNOHANG)
+                if pid:
+                    running.status = status
+
+    def _alive(self, name: str) -> bool:
+        return name in self._running and self._running[name].status is None
+
+    def _judge(self, by_themselves: list[str]) -> None:
+        """Report the children whose end was no good one: a bad exit code, or *by themselves* without a good reason.
+
+        The launcher ends with its broker, and a broker may end its run for a new epoch.
+        """
+        self._turn(_LAST_WORDS_S)
+        excused = {"launcher"} | ({"broker"} if self._epoch_reason in _RESTARTING_REASONS else set())
+        for name in _CHILDREN:
+            running = self._running.get(name)
+            if running is None or running.status is None:
+                continue
+            unasked = name in by_themselves and name not in excused and not self._stop_requested
+            if running.status != 0 or unasked:
+                self._failed = True
+                fields: dict[str, Value] = {"child": name, "how": ending(running.status), "lines": list(running.lines)}
+                self._report(Event("child-died", fields))
+
+    def _stop(self, name: str) -> None:
+        """SIGTERM and, after much patience, SIGKILL."""
+        if self._alive(name):
+            self._running[name].child.send(signal.SIGTERM)
+            self._wait(name)
+
+    def _wait(self, name: str) -> None:
+        deadline = time.monotonic() + _STOP_PATIENCE_S[name]
+        while self._alive(name):
+            self._turn(min(1.0, max(0.0, deadline - time.monotonic())))
+            if self._alive(name) and time.monotonic() >= deadline:
+                self._report(Event("killed", {"child": name, "patience_s": int(_STOP_PATIENCE_S[name])}))
+                self._failed = True
+                self._running[name].child.send(signal.SIGKILL)
+                deadline += _STOP_PATIENCE_S[name]
+        self._turn(0)
+
+    def _stop_all(self) -> None:
+        if self._running:
+            self._report(Event("stopping"))
+        for name in ("broker", "launcher", "archive"):
+            if name == "launcher":
+                if self._alive(name):
+                    self._wait(name)
+            else:
+                self._stop(name)
+        self._turn(0)
+        self._report(Event("stopped", {"well": not self._failed}))
+
+
+class _Lines:
+    """Lines from a pipe."""
+
+    def __init__(self, descriptor: int, on_line: Callable[[str], None]) -> None:
+        self.descriptor = descriptor
+        self._on_line = on_line
+        self._rest = b""
+
+    def read(self) -> bool:
+        """Take what is there; False at the end of the pipe."""
+        data = os.read(self.descriptor, 65_536)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data and self._rest:
+            lines, self._rest = [self._rest], b""
+        for line in lines:
+            self._on_line(line.decode(errors="replace"))
+        return bool(data)

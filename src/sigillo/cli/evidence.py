@@ -1,0 +1,230 @@
+"""`sigillo evidence`: write an evidence file from an operator's archive."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import click
+
+from sigillo.archive.error import ArchiveError
+from sigillo.archive.export import KnownEpoch, Selection, Tally, export
+from sigillo.archive.store import Store
+from sigillo.broker.epoch_store import EpochStore
+from sigillo.broker.folder import OperatorFolder
+from sigillo.cli.source import naming
+from sigillo.core.errors import DecodeError
+from sigillo.core.evidence import encode_line
+
+_PROGRESS_S = 0.5
+_SHOWN_DEVICES = 20
+
+
+def _time(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """RFC 3339 date and time with its zone, or a date (its first instant, UTC) → ns of Unix time."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not like 2026-11-23T08:30:00Z or 2026-11-23") from None
+    if moment.tzinfo is None:
+        if len(text) > len("2026-11-23"):
+            raise click.BadParameter(f"{text!r} has no time zone; add Z for UTC")
+        moment = moment.replace(tzinfo=datetime.UTC)
+    since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    return (since // datetime.timedelta(microseconds=1)) * 1000
+
+
+@click.command(
+    short_help="Write an evidence file from an archive.",
+    epilog="""\b
+Examples:
+  sigillo evidence --store operator --device crate-1 -o evidence.jsonl
+  sigillo evidence --store operator --device crate-1 --device crate-2 --last 100 -o evidence.jsonl.gz
+  sigillo evidence --store operator --device crate-1 --from 2026-11-01 --to 2026-11-30T23:59:59Z -o november.jsonl
+""",
+)
+@click.option(
+    "--store",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The operator folder (of `sigillo up`).",
+)
+@click.option("--device", "devices", required=True, multiple=True, help="Id of a device; may be repeated.")
+@click.option("--last", type=click.IntRange(1), help="Only the newest N messages of each device.")
+@click.option("--from", "from_ns", metavar="TIME", callback=_time, help="Only messages marked at or after this time.")
+@click.option("--to", "to_ns", metavar="TIME", callback=_time, help="Only messages marked at or before this time.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write; packed if its name ends with .gz.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Output for programs.")
+def command(
+    *,
+    store: Path,
+    devices: tuple[str, ...],
+    last: int | None,
+    from_ns: int | None,
+    to_ns: int | None,
+    output: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write messages of one or more devices, with their marks and epochs, as an evidence file.
+
+    It holds what the archive keeps. Whether it proves anything is for `sigillo verify` and its policy to say.
+    """
+    if last is not None and (from_ns is not None or to_ns is not None):
+        raise ArchiveError("--last and --from/--to: give one of them")
+    if output.exists() and not force:
+        raise ArchiveError(f"{output}: is there already; choose another file, or say --force")
+    folder = OperatorFolder.at(store)
+    selection = Selection(
+        devices=tuple(dict.fromkeys(devices)),
+        last=last,
+        from_ns=from_ns if from_ns is not None else 0,
+        to_ns=to_ns if to_ns is not None else 2**63 - 1,
+    )
+    epochs = _epochs(folder)
+    tally = Tally()
+    with _open_archive(folder) as archive:
+        known = archive.principals()
+        for device in selection.devices:
+            if device not in known:
+                raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
+        _write(archive, epochs, selection, tally, output)
+    _say(tally, output, as_json=as_json)
+
+
+def _write(archive: Store, epochs: list[KnownEpoch], selection: Selection, tally: Tally, output: Path) -> None:
+    progress = _Progress(tally)
+    with _replacing(output) as file:
+        for line in export(archive, epochs, selection, tally, progress.step):
+            try:
+                file.write(encode_line(line))
+            except ValueError as error:
+                raise ArchiveError(f"a message does not fit the evidence format: {error}") from None
+        progress.end()
+        if tally.messages == 0:
+            raise ArchiveError(
+                f"nothing to export: no message of {_list(list(selection.devices))} with a genuine mark in that range"
+                + (
+                    f" ({tally.not_genuine} with a mark that no epoch of this operator signed)"
+                    if tally.not_genuine
+                    else ""
+                )
+            )
+
+
+def _epochs(folder: OperatorFolder) -> list[KnownEpoch]:
+    """All epochs of the operator, ascending. Raises ArchiveError."""
+    if not folder.settings.is_file() or not folder.epochs.is_dir():
+        raise ArchiveError(f"{folder.path}: is no operator folder; name the one that `sigillo up` runs on")
+    kept = EpochStore(folder.epochs, folder.spool)
+    numbers = kept.numbers()
+    for number, expected in zip(numbers, range(1, len(numbers) + 1), strict=True):
+        if number != expected:
+            raise ArchiveError(f"{folder.epochs / f'{expected:010}.cose'}: is missing; put it back from your backup")
+    epochs = []
+    for number in numbers:
+        try:
+            epochs.append(KnownEpoch.decode(kept.statement_bytes(number), kept.end_bytes(number)))
+        except DecodeError as error:
+            raise ArchiveError(
+                f"{folder.epochs / f'{number:010}.cose'}: {error}; put it back from your backup"
+            ) from None
+    return epochs
+
+
+def _open_archive(folder: OperatorFolder) -> Store:
+    path = folder.archive / "messages.sqlite"
+    if not os.access(folder.archive, os.R_OK | os.X_OK):
+        raise ArchiveError(f"{folder.archive}: may not be read; run this as root or as the user it belongs to")
+    if not path.exists():
+        raise ArchiveError(f"{path}: is not there; no message was archived yet")
+    return Store.open_to_read(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of *path* only if all goes well; packed where the name says so."""
+    with naming(path.parent, "choose a folder that exists, with -o"):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    fresh = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as plain:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0) as packed:
+                    yield cast(BinaryIO, packed)
+            else:
+                yield plain
+            plain.flush()
+            os.fchmod(plain.fileno(), 0o666 & ~_umask())
+            os.fsync(plain.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+class _Progress:
+    """Counts on a terminal, now and then."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._shown = False
+        self._due = time.monotonic() + _PROGRESS_S
+        self._wanted = sys.stderr.isatty()
+
+    def step(self) -> None:
+        """One more message."""
+        if self._wanted and time.monotonic() >= self._due:
+            self._due = time.monotonic() + _PROGRESS_S
+            self._shown = True
+            click.echo(f"\r\x1b[K{self._tally.messages} messages", nl=False, err=True)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
+    if tally.twice:
+        click.echo(
+            f"sigillo: warning: {tally.twice} sequence number(s) have two marks signed by the epoch's key: one of them "
+            "is in the file; both together prove misbehaviour of whoever holds that key",
+            err=True,
+        )
+    if as_json:
+        fields = {"epochs": tally.epochs, "messages": tally.messages, "not_genuine": tally.not_genuine}
+        click.echo(json.dumps({"file": str(output), **fields, "twice": tally.twice}, ensure_ascii=False))
+        return
+    click.echo(f"{output}: {tally.messages} messages, {tally.epochs} epochs")
+    if tally.not_genuine:
+        click.echo(f"  left out: {tally.not_genuine} with a mark that no epoch of this operator signed")
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN_DEVICES])
+    more = len(names) - _SHOWN_DEVICES
+    return (shown or "none yet") + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,201 @@
+"""`sigillo up`: run the certified broker of an operator folder."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from sigillo.broker.account import Accounts, choose_accounts
+from sigillo.broker.clock import ClockSource, sample
+from sigillo.broker.configuration import file_hash, read_configuration
+from sigillo.broker.error import BrokerError
+from sigillo.broker.event import Event, Report
+from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.installation import check_certificate, install, install_plugin
+from sigillo.broker.launcher import Plan
+from sigillo.broker.settings import ON_BAD_CLOCK, Settings, merge
+from sigillo.broker.supervise import Supervisor
+from sigillo.cli.up_text import Narrator
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_WARN_DAYS = 30
+
+
+@click.command(
+    short_help="Run the certified broker (operator).",
+    epilog="""\b
+Examples:
+  sigillo up /var/lib/sigillo --name broker.example.org --listen 0.0.0.0:8883 --operator "Example Broker"
+  sigillo up /var/lib/sigillo
+  sigillo up operator --name localhost --on-bad-clock mark-unsynchronised
+""",
+)
+@click.argument("directory", metavar="[DIR]", default="operator", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", help="Host name of the broker: in its certificate and the log's origin. Needed the first time.")
+@click.option("--listen", metavar="ADDR:PORT", help="Where to listen.  [default: 127.0.0.1:8883]")
+@click.option("--operator", help="Who runs this broker, as every verdict will name it.  [default: the name]")
+@click.option(
+    "--on-bad-clock",
+    type=click.Choice(ON_BAD_CLOCK),
+    help="While the clock is not synchronised: refuse messages, or mark them as such.  [default: refuse]",
+)
+@click.option("--filter", "filters", multiple=True, metavar="FILTER", help="Topics to mark; may be repeated.")
+@click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
+@click.option(
+    "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
+)
+@click.option("--update-plugin", is_flag=True, help="Replace the copy in DIR; the next epochs state another hash.")
+@click.option("--json", "as_json", is_flag=True, help="Events for programs: one JSON object per line.")
+@click.pass_context
+def command(
+    context: click.Context,
+    *,
+    directory: Path,
+    name: str | None,
+    listen: str | None,
+    operator: str | None,
+    on_bad_clock: str | None,
+    filters: tuple[str, ...],
+    executable: Path | None,
+    plugin: Path | None,
+    update_plugin: bool,
+    as_json: bool,
+) -> None:
+    """Run Mosquitto with the Sigillo plugin on the operator folder DIR, until Ctrl-C.
+
+    The first run makes DIR: a complete configuration, a local CA, the log key. Later runs take everything from there;
+    an option that says something else is an error. As root the broker runs as user mosquitto, the rest as user sigillo.
+
+    Exit code: 0 stopped as asked, 1 a part of it died, 2 it could not start.
+    """
+    given: dict[str, object] = {
+        "name": name,
+        "listen": listen,
+        "operator": operator,
+        "on_bad_clock": on_bad_clock,
+        "filters": filters or None,
+        "executable": str(executable.absolute()) if executable else None,
+    }
+    folder = OperatorFolder.at(directory)
+    settings = merge(folder.settings, {option: value for option, value in given.items() if value is not None})
+    _check_executable(settings)
+    report: Report = _print_json if as_json else Narrator(folder)
+    _check_clock(sample(), settings, folder)
+    if not folder.path.is_dir():
+        folder.path.mkdir(parents=True)
+        folder.path.chmod(0o755)
+    with _locked(folder.path) as lock:
+        accounts = choose_accounts(folder.path)
+        _prepare(folder, settings, accounts, plugin, report, update_plugin=update_plugin)
+        went_well = Supervisor(accounts, lock, report).run(lambda: _plan(folder, settings, accounts))
+    context.exit(0 if went_well else 1)
+
+
+def _prepare(
+    folder: OperatorFolder,
+    settings: Settings,
+    accounts: Accounts,
+    plugin: Path | None,
+    report: Report,
+    *,
+    update_plugin: bool,
+) -> None:
+    if folder.path.stat().st_mode & 0o022:
+        raise BrokerError(f"{folder.path}: others may write in it; forbid that: chmod go-w {folder.path}")
+    written = install(folder, settings, accounts)
+    if written:
+        report(Event("written", {"files": [str(path.relative_to(folder.path)) for path in written]}))
+    refused = install_plugin(folder, plugin, update=update_plugin)
+    if refused and _is_explicit_plugin():
+        raise BrokerError(
+            f"{folder.plugin}: is another plugin (sha256 {file_hash(folder.plugin).hex()}) than {plugin} "
+            f"({refused.hex()}); to run that one from now on, say --update-plugin"
+        )
+    if refused:
+        report(Event("other-plugin", {"file": str(plugin), "sha256": refused.hex()}))
+    days = check_certificate(folder, datetime.datetime.now(datetime.UTC))
+    if days < _WARN_DAYS:
+        report(Event("certificate-ends", {"days": days}))
+    report(
+        Event(
+            "accounts",
+            {
+                "broker": accounts.broker.name,
+                "rest": accounts.rest.name,
+                "separated": accounts.separated,
+                "reason": accounts.reason,
+            },
+        )
+    )
+
+
+def _is_explicit_plugin() -> bool:
+    source = click.get_current_context().get_parameter_source("plugin")
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _plan(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> Plan:
+    """What the next epoch states; hashed now, just before it starts."""
+    clock = sample()
+    _check_clock(clock, settings, folder)
+    return Plan(
+        folder=folder,
+        settings=settings,
+        configuration=read_configuration(folder, settings.listen),
+        executable_hash=file_hash(Path(settings.executable)),
+        plugin_hash=file_hash(folder.plugin),
+        clock=clock,
+        separated=accounts.separated,
+    )
+
+
+def _check_clock(clock: ClockSource, settings: Settings, folder: OperatorFolder) -> None:
+    if clock.synchronised or settings.on_bad_clock != "refuse":
+        return
+    where = f'on_bad_clock = "mark-unsynchronised" in {folder.settings}'
+    if not folder.settings.exists():
+        where = "--on-bad-clock mark-unsynchronised"
+    raise BrokerError(
+        f"the kernel says that this machine's clock is not synchronised (time daemon: {clock.daemon}). Run chrony with "
+        f"rtcsync; or, to mark messages all the same, with marks that say so, set {where}"
+    )
+
+
+def _check_executable(settings: Settings) -> None:
+    if not os.access(settings.executable, os.X_OK):
+        found = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+        remedy = f"name it with --mosquitto {found}" if found else "install Mosquitto (Debian: apt install mosquitto)"
+        raise BrokerError(f"{settings.executable}: is no program that can be run; {remedy}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the lock on an operator folder. Raises BrokerError where another `sigillo up` has it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + 1.0  # one that is just ending
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BrokerError(
+                        f"{path}: another `sigillo up` runs on this folder; stop that one first"
+                    ) from None
+                time.sleep(0.05)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _print_json(event: Event) -> None:
+    click.echo(event.encode())

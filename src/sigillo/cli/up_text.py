@@ -1,0 +1,141 @@
+"""What `sigillo up` says to people: one line for each event that matters, counts at most every few seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import click
+
+from sigillo.broker.event import Event, Value
+from sigillo.broker.folder import OperatorFolder
+from sigillo.report.escape import escape
+
+_Fields = Mapping[str, Value]
+_COUNTS_S = 5.0
+_REFUSALS = {
+    "refused_clock": "for the clock",
+    "refused_spool": "because the spool is full",
+    "refused_principals": "because the table of principals is full",
+    "refused_topics": "on sigillo/ topics",
+    "refused_names": "for names that are no text",
+    "stripped": "forged time-mark properties stripped",
+}
+
+
+class Narrator:
+    """Prints events of one `sigillo up`."""
+
+    def __init__(self, folder: OperatorFolder, write: Callable[[str], None] = click.echo) -> None:
+        self._folder, self._write = folder, write
+        self._counts: Mapping[str, Value] = {}
+        self._said: Mapping[str, Value] = {}
+        self._due = 0.0
+        self._linked_before = False
+        self._aside: Value = 0
+
+    def __call__(self, event: Event) -> None:
+        """Print the event, or keep it for the next line of counts. What says nothing to people is passed over."""
+        speak = getattr(self, f"_on_{event.name.replace('-', '_')}", None)
+        if speak:
+            speak(event.fields)
+
+    def _on_written(self, fields: _Fields) -> None:
+        self._say(f"written in {self._folder.path}: {', '.join(_texts(fields['files']))}")
+
+    def _on_other_plugin(self, fields: _Fields) -> None:
+        self._say(
+            f"{fields['file']} (sha256 {str(fields['sha256'])[:16]}…) is not the plugin in {self._folder.plugin}, "
+            "which runs on; --update-plugin replaces it"
+        )
+
+    def _on_certificate_ends(self, fields: _Fields) -> None:
+        self._say(f"warning: the server's certificate ends in {fields['days']} days")
+
+    def _on_archive_linked(self, _fields: _Fields) -> None:
+        if not self._linked_before:
+            self._say("listening; the archive is connected")
+        self._linked_before = True
+
+    def _on_archived(self, fields: _Fields) -> None:
+        if fields["aside"] != self._aside:
+            self._aside = fields["aside"]
+            self._say(f"warning: {self._aside} messages with a mark that cannot be read, kept aside in the archive")
+
+    def _on_broker_log(self, fields: _Fields) -> None:
+        self._say(f"broker: {fields['line']}")
+
+    def _on_odd_packet(self, fields: _Fields) -> None:
+        self._say(f"warning: {fields['reason']}")
+
+    def _on_restarting(self, fields: _Fields) -> None:
+        self._linked_before = False
+        self._say(f"the broker ended its run ({fields['reason']}); a new epoch starts")
+
+    def _on_killed(self, fields: _Fields) -> None:
+        self._say(f"error: the {fields['child']} did not stop within {fields['patience_s']} s and was killed")
+
+    def _on_stopped(self, fields: _Fields) -> None:
+        self._say("stopped" if fields["well"] else "stopped after an error")
+
+    def _on_counters(self, fields: _Fields) -> None:
+        self._counts = fields
+        self._say_counts()
+
+    def _say(self, text: str) -> None:
+        self._write(escape(text))
+
+    def _on_accounts(self, fields: _Fields) -> None:
+        if fields["separated"]:
+            self._say(f"broker runs as {fields['broker']}, the log key belongs to {fields['rest']}")
+        else:
+            self._say(
+                f"NOT SEPARATED: {fields['broker']} runs the broker and holds the log key, because {fields['reason']}"
+            )
+
+    def _on_ready(self, fields: _Fields) -> None:
+        self._say(f"log key {fields['log_key']}")
+        if fields["published"]:
+            self._say(f"for strangers: {self._folder.published} (names, log key and hashes changed)")
+        endings = {"unclean": "without a clean end", "logged-up-to": "without a clean end, later marks may be lost"}
+        if fields["previous"] in endings:
+            last = fields["previous_last_sequence"]
+            self._say(f"the previous epoch ended {endings[str(fields['previous'])]}; its last known mark is {last}")
+        self._findings(fields)
+
+    def _on_started(self, fields: _Fields) -> None:
+        self._say(f"epoch {fields['epoch']} started, id {fields['epoch_id']}")
+        for part in ("executable", "plugin", "configuration"):
+            self._say(f"  {part:<14} sha256 {fields[part]}")
+        if not fields["authenticated"]:
+            self._say("warning: the configuration authenticates nobody on some listener: no message will verify")
+
+    def _on_ended(self, fields: _Fields) -> None:
+        if "marked" in fields:
+            self._counts = {name: fields[name] for name in ("marked", *_REFUSALS)}
+            self._say_counts(now=True)
+        how = f"ended ({fields['reason']})" if fields["clean"] else "ended WITHOUT a signed end"
+        self._say(f"epoch {fields['epoch']} {how}, last mark {fields['last_sequence']}")
+        self._findings(fields)
+
+    def _on_child_died(self, fields: _Fields) -> None:
+        self._say(f"error: the {fields['child']} ended by itself: {fields['how']}")
+        for line in _texts(fields["lines"]):
+            self._say(f"  {line}")
+
+    def _findings(self, fields: _Fields) -> None:
+        for finding in _texts(fields["findings"]):
+            self._say(f"warning: {finding}")
+
+    def _say_counts(self, *, now: bool = False) -> None:
+        if self._counts == self._said or (not now and time.monotonic() < self._due):
+            return
+        self._due = time.monotonic() + _COUNTS_S
+        self._said = dict(self._counts)
+        refusals = [f"{self._counts[name]} {why}" for name, why in _REFUSALS.items() if self._counts[name]]
+        self._say(f"{self._counts['marked']} messages marked{'; refused: ' if refusals else ''}{', '.join(refusals)}")
+
+
+def _texts(value: Value) -> list[str]:
+    assert isinstance(value, list)
+    return value
