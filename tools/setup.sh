@@ -58,6 +58,15 @@ install_project() {
     done_now .venv project pyproject.toml
 }
 
+# The very files of the locks, kept: a test installs from them into an empty environment, without a network.
+keep_wheels() {
+    if done_before .venv wheels locks/runtime.txt locks/build.txt; then return; fi
+    say "keeping the locked packages in .venv/wheels, to test an installation from nothing"
+    .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-input --require-hashes \
+        -d .venv/wheels -r locks/runtime.txt -r locks/build.txt
+    done_now .venv wheels locks/runtime.txt locks/build.txt
+}
+
 # As root the broker runs as Debian's `mosquitto` and everything else as `sigillo`, so that the broker cannot read the log key.
 system_user() {
     if [ "$(id -u)" -ne 0 ] || getent passwd sigillo >/dev/null; then return; fi
@@ -65,27 +74,34 @@ system_user() {
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sigillo
 }
 
-groups=(demo "$@")
-exec 9>.setup.lock
-flock 9
-python=$(find_python)
-if [ "${SIGILLO_PACKAGES:-}" != installed ]; then
-    bash tools/packages.sh --python "$python" "${groups[@]}" 9>&- || exit 1
+# In a function, so that the shell has read all of it before it runs any: a checkout may change under a running setup.
+main() {
+    local groups=(demo "$@") group
+    exec 9>.setup.lock
+    flock 9
     python=$(find_python)
-fi
-environment .venv
-install_lock .venv locks/build.txt
-install_lock .venv locks/runtime.txt
-install_project
-for group in "$@"; do
-    case $group in
-        test)
-            install_lock .venv locks/dev.txt
-            environment .venv-oracle
-            install_lock .venv-oracle locks/oracle.txt
-            ;;
-        *) fail "no such group: $group" ;;
-    esac
-done
-system_user
-say "ready ($SECONDS s)"
+    if [ "${SIGILLO_PACKAGES:-}" != installed ]; then
+        bash tools/packages.sh --python "$python" "${groups[@]}" 9>&- || exit 1
+        python=$(find_python)
+    fi
+    environment .venv
+    install_lock .venv locks/build.txt
+    install_lock .venv locks/runtime.txt
+    install_project
+    for group in "$@"; do
+        case $group in
+            test)
+                install_lock .venv locks/dev.txt
+                keep_wheels
+                environment .venv-oracle
+                install_lock .venv-oracle locks/oracle.txt
+                ;;
+            *) fail "no such group: $group" ;;
+        esac
+    done
+    system_user
+    say "ready ($SECONDS s)"
+}
+
+main "$@"
+exit

@@ -1,0 +1,144 @@
+"""What a forger with a text editor can do to an evidence file, one example of each kind.
+
+No Sigillo code is used: a forger has none of the keys and needs no more than JSON and base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+
+
+def decode(text: str) -> bytearray:
+    return bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def encode(data: bytes | bytearray) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def messages(lines: list[Line]) -> list[int]:
+    """Positions of the message lines."""
+    return [at for at, line in enumerate(lines) if line["type"] == "message"]
+
+
+def of_one_device(lines: list[Line]) -> list[int]:
+    """Positions of the messages on the topic of the first message."""
+    first = lines[messages(lines)[0]]
+    return [at for at in messages(lines) if lines[at]["topic"] == first["topic"]]
+
+
+def payload_altered(lines: list[Line]) -> None:
+    line = lines[messages(lines)[0]]
+    payload = decode(line["payload"])
+    payload[len(payload) // 2] ^= 1
+    line["payload"] = encode(payload)
+
+
+def mark_altered(lines: list[Line]) -> None:
+    line = lines[messages(lines)[0]]
+    mark = decode(line["mark"])
+    mark[-1] ^= 1  # of the signature, which comes last: elsewhere the mark may no longer be readable at all
+    line["mark"] = encode(mark)
+
+
+def marks_swapped(lines: list[Line]) -> None:
+    first, second = of_one_device(lines)[:2]
+    lines[first]["mark"], lines[second]["mark"] = lines[second]["mark"], lines[first]["mark"]
+
+
+def mark_moved(lines: list[Line]) -> None:
+    first, second = of_one_device(lines)[:2]
+    lines[second]["payload"] = lines[first]["payload"]
+
+
+def topic_changed(lines: list[Line]) -> None:
+    line = lines[messages(lines)[0]]
+    line["topic"] = line["topic"].replace("crate-", "crate-9")
+
+
+def message_removed(lines: list[Line]) -> None:
+    del lines[of_one_device(lines)[1]]
+    lines[-1]["messages"] -= 1
+
+
+def messages_reordered(lines: list[Line]) -> None:
+    first, second = of_one_device(lines)[:2]
+    lines[first], lines[second] = lines[second], lines[first]
+
+
+def message_repeated(lines: list[Line]) -> None:
+    at = messages(lines)[0]
+    lines.insert(at, copy.deepcopy(lines[at]))
+    lines[-1]["messages"] += 1
+
+
+def statement_as_mark(lines: list[Line]) -> None:
+    statement = next(line["statement"] for line in lines if line["type"] == "epoch")
+    lines[messages(lines)[0]]["mark"] = statement
+
+
+def statement_altered(lines: list[Line]) -> None:
+    line = next(line for line in lines if line["type"] == "epoch")
+    statement = decode(line["statement"])
+    at = statement.index(b"Example Broker")
+    statement[at : at + 7] = b"Honest!"
+    line["statement"] = encode(statement)
+
+
+def file_cut(lines: list[Line]) -> None:
+    del lines[-2:]
+
+
+EVIDENCE_FORGERIES: dict[str, Callable[[list[Line]], None]] = {
+    "one bit of a reading altered": payload_altered,
+    "one bit of a time mark altered": mark_altered,
+    "the marks of two messages swapped": marks_swapped,
+    "a mark moved to another message": mark_moved,
+    "the topic changed to another device's": topic_changed,
+    "a message taken out": message_removed,
+    "two messages reordered": messages_reordered,
+    "a message repeated": message_repeated,
+    "an epoch statement passed off as a mark": statement_as_mark,
+    "the operator's name changed in the statement": statement_altered,
+    "the end of the file cut off": file_cut,
+}
+
+
+def other_device_key(policy: str) -> str:
+    """The registry with the keys of the first and the last device exchanged."""
+    lines = policy.splitlines()
+    keys = [at for at, line in enumerate(lines) if line.startswith("key = ")]
+    lines[keys[0]], lines[keys[-1]] = lines[keys[-1]], lines[keys[0]]
+    return "\n".join(lines) + "\n"
+
+
+def other_build(policy: str) -> str:
+    """Reference values of another plugin."""
+    line = next(line for line in policy.splitlines() if line.startswith("plugin = "))
+    return policy.replace(line, f'plugin = ["{"0" * 64}"]')
+
+
+def forgeries(evidence: Path, policy: Path, scratch: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Yields (what was done, evidence file, policy file), each in its own file below *scratch*."""
+    honest = [json.loads(line) for line in evidence.read_text().splitlines()]
+    for number, (case, forge) in enumerate(EVIDENCE_FORGERIES.items()):
+        lines = copy.deepcopy(honest)
+        forge(lines)
+        target = scratch / f"forged-{number}.jsonl"
+        text = (json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for line in lines)
+        target.write_text("".join(f"{line}\n" for line in text))
+        yield case, target, policy
+    for case, change in (
+        ("a policy with the devices' keys exchanged", other_device_key),
+        ("a broker that ran another plugin than agreed", other_build),
+    ):
+        target = scratch / f"{change.__name__}.toml"
+        target.write_text(change(policy.read_text()))
+        yield case, evidence, target

@@ -1,0 +1,73 @@
+"""The whole chain, and the stock clients' view of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sigillo.core.bytes import base64url_decode
+
+from .conftest import Operator, Story, Tracker, export, sigillo, trust
+
+
+def test_a_stranger_verifies_what_three_parties_made(story: Story) -> None:
+    verdict = json.loads(sigillo("verify", story.evidence, "--policy", story.policy, "--json"))
+    assert verdict["verified"] is True
+    assert verdict["level"]["name"] == "declared"
+
+
+def test_without_a_policy_nothing_is_verified(story: Story) -> None:
+    first = sigillo("verify", story.evidence, expect=1).splitlines()[0]
+    assert first.startswith("NOT VERIFIED: no policy says whom to trust")
+
+
+def test_another_operators_log_key_is_refused(story: Story, operator: Operator, tmp_path: Path) -> None:
+    operator.start()
+    operator.stop()
+    stranger = trust(operator, story.trackers, tmp_path / "policy.toml")
+    assert sigillo("verify", story.evidence, "--policy", stranger, expect=1).startswith("NOT VERIFIED")
+
+
+def test_a_strict_policy_refuses_an_unsynchronised_clock(story: Story, tmp_path: Path) -> None:
+    """Where this machine's clock is synchronised with an unknown bound, the same policy refuses that."""
+    strict = story.policy.read_text().replace("allow_unsynchronised = true", "allow_unsynchronised = false")
+    strict = strict.replace("allow_unknown_bound = true", "allow_unknown_bound = false").replace('"1s"', '"1ns"')
+    (tmp_path / "strict.toml").write_text(strict)
+    verdict = json.loads(sigillo("verify", story.evidence, "--policy", tmp_path / "strict.toml", "--json", expect=1))
+    assert "clock" in json.dumps(verdict)
+
+
+def test_inspect_needs_no_trust(story: Story) -> None:
+    assert "crate-1" in sigillo("inspect", story.evidence)
+
+
+@pytest.mark.parametrize("version", ["5", "311"])
+def test_a_stock_subscriber_sees_the_untouched_payload(operator: Operator, version: str) -> None:
+    operator.start()
+    folder = operator.folder.parent
+    reader = Tracker("reader", folder / "reader").enrol(operator, "p256")
+    sender = Tracker("crate-1", folder / "crate-1").enrol(operator, "p256")
+    operator.stop()
+    acl = operator.folder / "conf" / "acl"
+    acl.write_text(acl.read_text() + "\nuser reader\ntopic read braid/#\n")
+    operator.start()
+    tls = ["--cafile", reader.folder / "ca.cert.pem", "--cert", reader.folder / "tls.cert.pem"]
+    tls += ["--key", reader.folder / "tls.key.pem"]
+    session = ["-V", version, "-i", "reader", "-c", "-q", "1", "-t", "braid/#"]
+    session += ["-x", "300"] if version == "5" else []
+    subscriber = ["mosquitto_sub", "-h", "localhost", "-p", operator.port, *tls, *session]
+    # the session exists before the message is sent, so that nothing depends on who is faster
+    stock(*subscriber, "-E")
+    sender.publish(operator, 1)
+    seen = stock(*subscriber, "-C", "1", "-W", "30", "-F", "%x %P" if version == "5" else "%x")
+    evidence = export(operator, ["crate-1"], folder / "evidence.jsonl", 1)
+    line = next(json.loads(text) for text in evidence.read_text().splitlines() if '"message"' in text)
+    assert base64url_decode(line["payload"]).hex() in seen
+    assert (f"time-mark:{line['mark']}" in seen) == (version == "5")
+
+
+def stock(*command: object) -> str:
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=60).stdout
