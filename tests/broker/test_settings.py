@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sigillo.broker.error import BrokerError
+from sigillo.broker.settings import Settings, load, merge
+
+GIVEN = {"name": "broker.example", "operator": 'Ex"ample', "filters": ("a/+/b", "c/#"), "listen": "[::1]:8884"}
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "sigillo.toml"
+    settings = merge(path, dict(GIVEN))
+    path.write_bytes(settings.encode())
+    assert load(path) == settings
+    assert settings.address == ("::1", 8884)
+    assert settings.origin == "broker.example/log"
+    assert tomllib.loads(path.read_text())["version"] == 1
+
+
+def test_the_operator_is_called_as_the_host_unless_told(tmp_path: Path) -> None:
+    assert merge(tmp_path / "sigillo.toml", {"name": "host"}).operator == "host"
+
+
+def test_a_first_run_needs_a_name(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match=r"sigillo\.toml: does not exist yet; give --name"):
+        merge(tmp_path / "sigillo.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("name", "other", "--name"),
+        ("operator", "Other", "--operator"),
+        ("listen", "127.0.0.1:1", "--listen"),
+        ("on_bad_clock", "mark-unsynchronised", "--on-bad-clock"),
+        ("executable", "/bin/true", "--mosquitto"),
+        ("filters", ("x",), "--filter"),
+    ],
+)
+def test_an_option_that_contradicts_the_file_names_file_and_field(
+    tmp_path: Path, name: str, value: object, option: str
+) -> None:
+    path = tmp_path / "sigillo.toml"
+    path.write_bytes(Settings("host", "Op").encode())
+    with pytest.raises(BrokerError) as caught:
+        merge(path, {name: value})
+    assert f"{path}: {name} is " in str(caught.value)
+    assert option in str(caught.value)
+
+
+def test_an_option_that_says_the_same_is_fine(tmp_path: Path) -> None:
+    path = tmp_path / "sigillo.toml"
+    path.write_bytes(Settings("host", "Op").encode())
+    assert merge(path, {"name": "host", "operator": "Op"}) == Settings("host", "Op")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'name = ""',
+        'name = "a b"',
+        'name = "a/b"',
+        "name = 1",
+        'operator = ""',
+        'operator = "\\u0007"',
+        'listen = "8883"',
+        'listen = "localhost:8883"',
+        'listen = "127.0.0.1:0"',
+        'listen = "127.0.0.1:65536"',
+        'on_bad_clock = "ignore"',
+        'executable = "mosquitto"',
+        "filters = []",
+        'filters = "a"',
+        'filters = ["a/#/b"]',
+        "segment_size = 65537",
+        "segment_size = true",
+        "max_principals = 0",
+        "version = 2",
+        'unknown = "x"',
+        "= 1",
+    ],
+)
+def test_a_bad_value_names_file_and_field(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "sigillo.toml"
+    field = line.partition(" ")[0]
+    lines = [text for text in Settings("host", "Op").encode().decode().splitlines() if not text.startswith(f"{field} ")]
+    path.write_text("\n".join([*lines, line]))
+    with pytest.raises(BrokerError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert field in str(caught.value) or field == "="
+
+
+def test_a_missing_name_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sigillo.toml"
+    path.write_text('version = 1\noperator = "Op"\n')
+    with pytest.raises(BrokerError, match="name is missing"):
+        load(path)

@@ -1,0 +1,27 @@
+"""The plugin, built once; a running broker."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from .launcher import CHECKOUT, Broker, broker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugin() -> None:
+    """Build it; several test processes may come here at once."""
+    (CHECKOUT / "build").mkdir(exist_ok=True)
+    with (CHECKOUT / "build" / "plugin.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["make", "-C", str(CHECKOUT / "plugin")], check=True, capture_output=True)
+
+
+@pytest.fixture
+def running(plugin: None) -> Iterator[Broker]:
+    """A broker that marks `m/#`, after a whole handshake."""
+    with broker() as made:
+        yield made.start()

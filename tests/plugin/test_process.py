@@ -1,0 +1,77 @@
+"""The broker's process: keys that no core file holds, and a hot path without system calls."""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from .launcher import Broker, broker, is_root, wait_until
+from .peer import Wire, publish_packet
+
+MESSAGES = 300
+
+
+def secret_pages(pid: int) -> list[set[str]]:
+    """Flags of the mappings that are locked, not dumped, wiped on fork."""
+    try:
+        text = Path(f"/proc/{pid}/smaps").read_text()
+    except PermissionError:
+        pytest.skip("may not read the broker's smaps")
+    flags = [set(line.split()[1:]) for line in text.splitlines() if line.startswith("VmFlags:")]
+    if not flags:
+        pytest.skip("this kernel's smaps has no VmFlags")
+    return [each for each in flags if {"lo", "dd", "wf"} <= each]
+
+
+def test_one_page_holds_the_secrets(running: Broker) -> None:
+    assert len(secret_pages(running.process.pid)) == 1
+
+
+def test_broker_is_not_dumpable() -> None:
+    """What /proc says of a process that may not be dumped belongs to root, whoever runs it."""
+    if not is_root():
+        pytest.skip("needs root, to start the broker as another user")
+    user = pwd.getpwnam("mosquitto").pw_uid
+    with broker(run_as="mosquitto") as made, subprocess.Popen(["sleep", "60"], user=user) as plain:
+        made.start()
+        owners = [Path(f"/proc/{process.pid}/maps").stat().st_uid for process in (plain, made.process)]
+        plain.kill()
+    assert owners == [user, 0]
+
+
+def traced(made: Broker, topic: str) -> Counter[str]:
+    """System calls of the broker while it reads MESSAGES messages with QoS 0."""
+    wire = Wire(made.port, f"publisher-{topic[0]}")
+    output = made.folder / f"trace-{topic[0]}"
+    strace = subprocess.Popen(["strace", "-p", str(made.process.pid), "-o", output], stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: strace.poll() is not None or (output.exists() and output.stat().st_size > 0), "strace")
+        if strace.poll() is not None:
+            pytest.skip(f"strace may not attach: {strace.stderr.read().decode().strip()}")
+        time.sleep(0.2)
+        before = len(output.read_text().splitlines())
+        wire.send(publish_packet(topic, b"payload") * MESSAGES)
+        wire.barrier()
+    finally:
+        if strace.poll() is None:
+            strace.terminate()
+        strace.wait()
+        wire.close()
+    return Counter(line.partition("(")[0] for line in output.read_text().splitlines()[before:] if "(" in line)
+
+
+def test_mark_costs_no_system_call(running: Broker) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    unmarked, marked = traced(running, "other/t"), traced(running, "m/other")
+    assert len(running.spooled_marks()) == MESSAGES
+    assert sum(unmarked.values()) > MESSAGES  # the trace saw the work
+    for name in marked.keys() | unmarked.keys():
+        if name != "clock_gettime":  # elsewhere the vDSO answers it
+            assert marked[name] - unmarked[name] < MESSAGES / 10, (name, marked, unmarked)

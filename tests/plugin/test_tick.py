@@ -1,0 +1,77 @@
+"""What launcher and plugin tell each other while the broker runs: spec/handshake.md."""
+
+from __future__ import annotations
+
+import time
+
+from sigillo.core.bytes import EMPTY_ROOT
+from sigillo.core.handshake import Counters, NewCheckpoint, decode_packet, encode_packet
+from sigillo.core.mark import Checkpoint
+
+from .launcher import PATIENCE_S, Broker, wait_until
+from .peer import TIME_MARK, Peer
+
+FIVE, SEVEN, THREE = (Checkpoint(size, bytes([size]) * 32) for size in (5, 7, 3))
+
+
+def newest(running: Broker, publisher: Peer) -> Checkpoint:
+    """The checkpoint in a mark made now."""
+    assert publisher.publish("m/t") == 0
+    return running.spooled_marks()[-1].mark.checkpoint
+
+
+def send(running: Broker, checkpoint: Checkpoint) -> None:
+    running.launcher.send(encode_packet(NewCheckpoint(checkpoint)))
+
+
+def test_checkpoint_is_in_later_marks_and_never_falls(running: Broker) -> None:
+    with Peer(running.port, "publisher") as publisher:
+        assert newest(running, publisher) == Checkpoint(0, EMPTY_ROOT)
+        running.launcher.send(b"\x04" + bytes(40))  # size 0 with a root
+        wait_until(lambda: running.log.count("ignored a packet") == 1, "the first warning")
+        assert newest(running, publisher) == Checkpoint(0, EMPTY_ROOT)
+        send(running, FIVE)
+        wait_until(lambda: newest(running, publisher) == FIVE, "checkpoint 5")
+        send(running, THREE)
+        running.launcher.send(b"\x04" + bytes(41))
+        running.launcher.send(b"\x03" + bytes(40))
+        wait_until(lambda: running.log.count("ignored a packet") == 4, "three more warnings")
+        assert newest(running, publisher) == FIVE
+        send(running, SEVEN)
+        wait_until(lambda: newest(running, publisher) == SEVEN, "checkpoint 7")
+
+
+def counters(running: Broker) -> Counters:
+    packet = decode_packet(running.launcher.recv(100))
+    assert isinstance(packet, Counters)
+    return packet
+
+
+def test_counters_arrive_when_they_change(running: Broker) -> None:
+    with Peer(running.port, "publisher") as publisher:
+        for _ in range(3):
+            publisher.publish("m/t")
+        for _ in range(2):
+            publisher.publish("sigillo/x")
+        publisher.publish("other", UserProperty=[(TIME_MARK, "a"), (TIME_MARK, "b")])
+        publisher.publish("m/" + "x" * 60_000)
+        expected = Counters(3, 0, 0, 0, 2, 1, 2)
+        deadline = time.monotonic() + PATIENCE_S
+        got = [counters(running)]
+        while got[-1] != expected:
+            assert time.monotonic() < deadline, got
+            got.append(counters(running))
+        assert [item.last_sequence for item in got] == sorted(item.last_sequence for item in got)
+        running.launcher.settimeout(1.5)
+        try:
+            extra = counters(running)
+        except TimeoutError:
+            extra = None
+        assert extra is None  # nothing changed
+
+
+def test_launcher_that_does_not_read_stalls_nobody(running: Broker) -> None:
+    with Peer(running.port, "publisher") as publisher:
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            assert publisher.publish("m/t") == 0
