@@ -65,7 +65,7 @@ static struct {
 	uint8_t last[32];
 	bool ended;
 	uint64_t counters[COUNTERS], sent[COUNTERS];
-	int64_t logged[COUNTERS], ticked, reported;
+	int64_t logged[COUNTERS], ticked, reported, prepare_again;
 } plugin;
 
 /* Clock */
@@ -197,12 +197,15 @@ static int strip_forged(mosquitto_property **properties)
 {
 	const mosquitto_property *at = *properties;
 	mosquitto_property *kept = NULL;
+	uint64_t stripped = 0;
 	while (at && !is_forged(at))
 		at = mosquitto_property_next(at);
 	if (!at)
 		return MOSQ_ERR_SUCCESS;
 	for (at = *properties; at; at = mosquitto_property_next(at)) {
-		int result = is_forged(at) ? MOSQ_ERR_SUCCESS : copy_property(&kept, at);
+		bool forged = is_forged(at);
+		int result = forged ? MOSQ_ERR_SUCCESS : copy_property(&kept, at);
+		stripped += forged;
 		if (result != MOSQ_ERR_SUCCESS) {
 			mosquitto_property_free_all(&kept);
 			return result;
@@ -210,7 +213,7 @@ static int strip_forged(mosquitto_property **properties)
 	}
 	mosquitto_property_free_all(properties);
 	*properties = kept;
-	plugin.counters[STRIPPED]++;
+	plugin.counters[STRIPPED] += stripped;
 	return MOSQ_ERR_SUCCESS;
 }
 
@@ -331,12 +334,14 @@ static void read_launcher(void)
 			stop_broker(END_LAUNCHER_GONE, "the launcher is gone");
 			return;
 		}
-		if (packet[0] != PACKET_CHECKPOINT || length != 41 || get_u64(packet + 1) < plugin.checkpoint.size) {
+		struct checkpoint newest = {.size = length == 41 ? get_u64(packet + 1) : 0};
+		if (length == 41)
+			memcpy(newest.root, packet + 9, sizeof newest.root);
+		if (packet[0] != PACKET_CHECKPOINT || length != 41 || newest.size < plugin.checkpoint.size || !checkpoint_valid(&newest)) {
 			mosquitto_log_printf(MOSQ_LOG_WARNING, "sigillo: ignored a packet of the launcher, type %d, %zd bytes", packet[0], length);
 			continue;
 		}
-		plugin.checkpoint.size = get_u64(packet + 1);
-		memcpy(plugin.checkpoint.root, packet + 9, sizeof plugin.checkpoint.root);
+		plugin.checkpoint = newest;
 	}
 }
 
@@ -354,8 +359,10 @@ static void send_counters(void)
 static int on_tick(int event_kind, void *event_data, void *userdata)
 {
 	(void)event_kind, (void)event_data, (void)userdata;
-	(void)spool_prepare(&plugin.spool); /* nothing to do while one is ready; a refusal says when the disk is full */
 	int64_t now = read_clock(CLOCK_BOOTTIME);
+	/* nothing to do while one is ready; a refusal says when the disk is full, which costs too much to ask every time */
+	if (now >= plugin.prepare_again && !spool_prepare(&plugin.spool))
+		plugin.prepare_again = now + TICK_PAUSE;
 	if (plugin.ended || now - plugin.ticked < TICK_PAUSE)
 		return MOSQ_ERR_SUCCESS;
 	plugin.ticked = now;
@@ -417,7 +424,7 @@ static const char *begin_clock(struct clock_stamp *start)
 
 static const char *open_spool(const uint8_t *statement, size_t length)
 {
-	char root[4096];
+	char root[4096 + 1];
 	struct span folder = plugin.state.spool_folder;
 	(void)snprintf(root, sizeof root, "%.*s", (int)folder.length, (const char *)folder.data);
 	if (!spool_open(&plugin.spool, root, plugin.state.segment_size, plugin.state.epoch, plugin.epoch_id)) {

@@ -120,17 +120,15 @@ static void skip_item(struct cbor_reader *reader, int depth)
 {
 	unsigned major = 0;
 	uint64_t value = any_head(reader, &major);
-	if (depth > MAX_DEPTH || (major == CBOR_SIMPLE && (value < CBOR_FALSE || value > CBOR_NULL)) || major == CBOR_TAG)
+	if (depth > MAX_DEPTH || (major == CBOR_SIMPLE && (value < CBOR_FALSE || value > CBOR_NULL)) || major == CBOR_TAG || major == CBOR_MAP)
 		reader->failed = true;
-	if (major == CBOR_BYTES || major == CBOR_TEXT)
-		(void)skip(reader, value);
-	if (major != CBOR_ARRAY && major != CBOR_MAP)
-		return;
-	for (uint64_t i = 0; i < value && !reader->failed; i++) {
-		if (major == CBOR_MAP)
-			skip_item(reader, depth + 1);
-		skip_item(reader, depth + 1);
+	if (major == CBOR_BYTES || major == CBOR_TEXT) {
+		const uint8_t *data = skip(reader, value);
+		if (!reader->failed && major == CBOR_TEXT && !utf8_valid((const char *)data, (size_t)value))
+			reader->failed = true;
 	}
+	for (uint64_t i = 0; major == CBOR_ARRAY && i < value && !reader->failed; i++)
+		skip_item(reader, depth + 1);
 }
 
 struct span cbor_get_item(struct cbor_reader *reader)

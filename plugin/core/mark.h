@@ -41,6 +41,8 @@ struct mark_writer {
 	uint8_t hash[32]; /* object hash */
 };
 
+/* Size 0 goes with SHA-256('') only. */
+bool checkpoint_valid(const struct checkpoint *checkpoint);
 void mark_writer_init(struct mark_writer *writer, const struct secret *secret, const uint8_t epoch_id[32]);
 /* Whether a mark with names of this length fits a property. */
 bool mark_fits(const struct mark *mark);

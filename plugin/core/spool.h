@@ -17,7 +17,7 @@ struct spool_segment {
 };
 
 struct spool {
-	char folder[4096]; /* of this epoch */
+	char folder[4096 + 16]; /* of this epoch: the spool folder, and its number */
 	size_t size;       /* of a segment */
 	uint32_t epoch;
 	uint8_t epoch_id[32];

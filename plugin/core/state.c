@@ -10,7 +10,9 @@ static const char *get_previous(struct span value, struct state *state)
 {
 	struct cbor_reader reader = cbor_reader(value);
 	if (cbor_get_null(&reader))
-		return NULL;
+		return state->epoch == 1 ? NULL : "previous epoch: null, and this is not the first";
+	if (state->epoch == 1)
+		return "previous epoch: there is none before the first";
 	if (cbor_get_head(&reader, CBOR_ARRAY) != 4)
 		return "previous epoch";
 	uint64_t ending = cbor_get_head(&reader, CBOR_UINT);
@@ -35,7 +37,7 @@ static const char *get_log(struct span value, struct state *state)
 	if (!cbor_done(&reader) || key_id.length != 32 || root.length != sizeof state->checkpoint.root)
 		return "log";
 	memcpy(state->checkpoint.root, root.data, root.length);
-	return NULL;
+	return checkpoint_valid(&state->checkpoint) ? NULL : "log: size 0 with a root";
 }
 
 static const char *get_filters(struct span value, struct state *state)
@@ -116,8 +118,8 @@ static const char *get_run_time(struct span values[5], struct state *state)
 	if (wrong || !cbor_done(&folder) || !cbor_done(&meaningful))
 		return "run time";
 	struct span path = state->spool_folder;
-	if (path.length == 0 || path.length > 4000 || path.data[0] != '/' || memchr(path.data, 0, path.length))
-		return "spool folder: must be an absolute path of at most 4,000 bytes";
+	if (path.length == 0 || path.length > 4096 || path.data[0] != '/' || memchr(path.data, 0, path.length))
+		return "spool folder: must be an absolute path of at most 4,096 bytes";
 	if (state->segment_size < 65536 || state->segment_size % 4096)
 		return "segment size: must be a multiple of 4,096 from 65,536 to 2^30";
 	return state->principal_limit ? NULL : "principals: there must be room for one";

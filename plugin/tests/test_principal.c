@@ -1,0 +1,91 @@
+/* The table of principals: full is full, nothing is ever forgotten. */
+#include "core/principal.h"
+#include "unit.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct principal *mark_once(struct principal_table *table, const char *name, uint8_t fill)
+{
+	uint8_t hash[32];
+	struct principal *slot = principal_find(table, name, strlen(name));
+	memset(hash, fill, sizeof hash);
+	if (slot)
+		principal_advance(table, slot, hash);
+	return slot;
+}
+
+static void full_table_never_evicts(void)
+{
+	enum { LIMIT = 512 };
+	struct principal_table table;
+	char name[32];
+	CHECK(principal_table_init(&table, LIMIT));
+	for (int i = 0; i < LIMIT; i++) {
+		(void)snprintf(name, sizeof name, "tracker-%d", i);
+		CHECK(mark_once(&table, name, (uint8_t)i) != NULL);
+	}
+	for (int i = LIMIT; i < 4 * LIMIT; i++) {
+		(void)snprintf(name, sizeof name, "tracker-%d", i);
+		CHECK(principal_find(&table, name, strlen(name)) == NULL);
+	}
+	for (int i = 0; i < LIMIT; i++) {
+		(void)snprintf(name, sizeof name, "tracker-%d", i);
+		struct principal *slot = principal_find(&table, name, strlen(name));
+		CHECK(slot && slot->count == 1 && slot->last[0] == (uint8_t)i && slot->last[31] == (uint8_t)i);
+		CHECK(mark_once(&table, name, 9) == slot && slot->count == 2);
+	}
+	principal_table_free(&table);
+}
+
+static void new_only_after_its_first_mark(void)
+{
+	struct principal_table table;
+	CHECK(principal_table_init(&table, 1));
+	CHECK(principal_find(&table, "a", 1)->count == 0); /* its spool record did not fit, say */
+	struct principal *slot = mark_once(&table, "b", 1);
+	CHECK(slot && slot->count == 1);
+	CHECK(principal_find(&table, "a", 1) == NULL);
+	CHECK(principal_find(&table, "b", 1) == slot);
+	CHECK(principal_find(&table, "", 0) == NULL); /* nobody is a principal like any other */
+	principal_table_free(&table);
+}
+
+static bool falls_on(const char *name, size_t capacity, size_t place)
+{
+	uint8_t digest[32];
+	size_t at;
+	(void)crypto_hash_sha256(digest, (const uint8_t *)name, strlen(name));
+	memcpy(&at, digest, sizeof at);
+	return (at & (capacity - 1)) == place;
+}
+
+static void collisions_chain_over_the_end(void)
+{
+	enum { LIMIT = 8, TRIED = 9 };
+	struct principal_table table;
+	char names[TRIED][32];
+	CHECK(principal_table_init(&table, LIMIT));
+	for (int found = 0, i = 0; found < TRIED; i++) {
+		(void)snprintf(names[found], sizeof *names, "p%d", i);
+		found += falls_on(names[found], table.capacity, table.capacity - 1);
+	}
+	for (int i = 0; i < LIMIT; i++)
+		for (int again = 0; again <= i; again++)
+			CHECK(mark_once(&table, names[again], (uint8_t)again) != NULL);
+	for (int i = 0; i < LIMIT; i++) {
+		struct principal *slot = principal_find(&table, names[i], strlen(names[i]));
+		CHECK(slot == &table.slots[(table.capacity - 1 + (size_t)i) % table.capacity]);
+		CHECK(slot && slot->count == (uint64_t)(LIMIT - i) && slot->last[0] == i);
+	}
+	CHECK(principal_find(&table, names[LIMIT], strlen(names[LIMIT])) == NULL);
+	principal_table_free(&table);
+}
+
+void principal_tests(void)
+{
+	RUN(full_table_never_evicts);
+	RUN(new_only_after_its_first_mark);
+	RUN(collisions_chain_over_the_end);
+}
