@@ -6,9 +6,11 @@ which the plugin does not see) must not spoil a file with good ones. The reader 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sigillo.archive.repeat import Holes, Recent, Unheld
 from sigillo.archive.store import Message, Store
 from sigillo.core.cose import verify_ed25519
 from sigillo.core.epoch import SignedStatement, decode_statement
@@ -48,26 +50,40 @@ class Selection:
 
 @dataclass(slots=True)
 class Tally:
-    """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key."""
+    """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key;
+    `repeats`: of the messages, those the broker marked again but did not deliver again."""
 
     epochs: int = 0
     messages: int = 0
+    repeats: int = 0
     not_genuine: int = 0
     twice: int = 0
 
 
 def export(
-    store: Store, epochs: Sequence[KnownEpoch], selection: Selection, tally: Tally, progress: Callable[[], None]
+    store: Store,
+    epochs: Sequence[KnownEpoch],
+    selection: Selection,
+    *,
+    spooled: Spooled,
+    tally: Tally,
+    progress: Callable[[], None],
 ) -> Iterator[Line]:
     """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
 
-    The trailer comes last, whatever was found: the caller looks at *tally*. Raises ArchiveError.
+    *spooled* is asked only where the archive has holes. The trailer comes last, whatever was found: the caller looks
+    at *tally*. Raises ArchiveError, and what *spooled* raises.
     """
     yield Header()
     starts = _starts(store, epochs, selection)
+    recent = Recent.none()
     written = -1  # position of the newest epoch in the file
     for position, epoch in enumerate(epochs):
-        for message in _genuine(store, epoch, selection, starts, tally):
+        holes = Holes(_selected(store, epoch, selection, starts))
+        held = _selected(store, epoch, selection, starts)
+        unheld = holes.marks(spooled(epoch.number)) if holes else iter(())
+        marks: Iterator[Message | Unheld] = heapq.merge(held, unheld, key=_sequence)
+        for message in _with_payload(_genuine(marks, epoch, tally), recent, tally):
             if written < position:
                 for missing in epochs[written + 1 if written >= 0 else position : position + 1]:
                     tally.epochs += 1
@@ -79,36 +95,57 @@ def export(
     yield Trailer(tally.epochs, tally.messages)
 
 
-def is_genuine(message: Message, epoch: KnownEpoch) -> bool:
+def is_genuine(marked: Message | Unheld, epoch: KnownEpoch) -> bool:
     """Whether the mark is signed by the key of this epoch."""
     try:
-        sign1 = decode_mark(message.mark).sign1
+        sign1 = decode_mark(marked.mark).sign1
         verify_ed25519(epoch.signed.statement.epoch_key, sign1.signature, sign1.signed_bytes())
     except (DecodeError, SignatureError):
         return False
     return sign1.kid == epoch.signed.epoch_id
 
 
+Spooled = Callable[[int], Iterable[bytes]]
+"""Epoch number → all marks that its spool still holds, tagged, in order; not verified."""
+
 _Starts = dict[str, tuple[int, int]]
 """By device: epoch number and sequence of the first message that counts."""
 
 
-def _genuine(
-    store: Store, epoch: KnownEpoch, selection: Selection, starts: _Starts | None, tally: Tally
-) -> Iterator[Message]:
-    newest = 0
+def _selected(store: Store, epoch: KnownEpoch, selection: Selection, starts: _Starts | None) -> Iterator[Message]:
     for message in store.messages(epoch.signed.epoch_id, selection.devices):
         if not selection.from_ns <= message.time_ns <= selection.to_ns:
             continue
         if starts is not None and (epoch.number, message.sequence) < starts.get(message.principal, (2**64, 0)):
             continue
-        if not is_genuine(message, epoch):
+        yield message
+
+
+def _sequence(marked: Message | Unheld) -> int:
+    return marked.sequence
+
+
+def _genuine(marks: Iterable[Message | Unheld], epoch: KnownEpoch, tally: Tally) -> Iterator[Message | Unheld]:
+    newest = 0
+    for marked in marks:
+        if not is_genuine(marked, epoch):
             tally.not_genuine += 1
-        elif message.sequence == newest:
+        elif marked.sequence == newest:
             tally.twice += 1
         else:
-            newest = message.sequence
-            yield message
+            newest = marked.sequence
+            yield marked
+
+
+def _with_payload(marks: Iterable[Message | Unheld], recent: Recent, tally: Tally) -> Iterator[Message]:
+    """The messages; a mark without one is shown with the payload that it repeats, or else left out."""
+    for marked in marks:
+        if isinstance(marked, Message):
+            recent.remember(marked)
+            yield marked
+        elif original := recent.original(marked):
+            tally.repeats += 1
+            yield original
 
 
 def _starts(store: Store, epochs: Sequence[KnownEpoch], selection: Selection) -> _Starts | None:

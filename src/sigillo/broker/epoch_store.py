@@ -7,17 +7,19 @@ and every mark that ever left has its statement here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigillo.broker.error import BrokerError
 from sigillo.broker.tail import Tail, read_tail, verify_by
 from sigillo.core.cose import verify_ed25519
+from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.note import LogKey
+from sigillo.core.spool import decode_segment
 from sigillo.core.statement import HowEnded, Previous
 from sigillo.device import disk
 
@@ -83,6 +85,15 @@ class EpochStore:
         if tail.end and self.end_bytes(number) is None:
             disk.create(self._path(number, "end.cose"), tail.end.sign1.encode(), disk.PUBLIC)
         return tail
+
+    def marks(self, number: int) -> Iterator[bytes]:
+        """The marks that the spool of an epoch holds, in order, not verified; up to the first that is torn.
+
+        Raises OSError.
+        """
+        for path in sorted((self._spool / f"{number:010}").glob("[0-9]*.spool")):
+            segment = decode_segment(path.read_bytes())
+            yield from (record.object_bytes for record in segment.records if record.kind is Kind.MARK)
 
     def _ending(
         self, number: int, signed: SignedStatement, newest_archived: NewestArchived

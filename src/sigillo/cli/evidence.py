@@ -23,7 +23,7 @@ from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import encode_line
+from sigillo.core.evidence import Line, encode_line
 
 _PROGRESS_S = 0.5
 _SHOWN_DEVICES = 20
@@ -106,27 +106,26 @@ def command(
         for device in selection.devices:
             if device not in known:
                 raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
-        _write(archive, epochs, selection, tally, output)
+        spooled = EpochStore(folder.epochs, folder.spool).marks
+        progress = _Progress(tally)
+        lines = export(archive, epochs, selection, spooled=spooled, tally=tally, progress=progress.step)
+        _write(lines, output, selection, tally)
+        progress.end()
     _say(tally, output, as_json=as_json)
 
 
-def _write(archive: Store, epochs: list[KnownEpoch], selection: Selection, tally: Tally, output: Path) -> None:
-    progress = _Progress(tally)
+def _write(lines: Iterator[Line], output: Path, selection: Selection, tally: Tally) -> None:
     with _replacing(output) as file:
-        for line in export(archive, epochs, selection, tally, progress.step):
+        for line in lines:
             try:
                 file.write(encode_line(line))
             except ValueError as error:
                 raise ArchiveError(f"a message does not fit the evidence format: {error}") from None
-        progress.end()
         if tally.messages == 0:
+            forged = f" ({tally.not_genuine} with a mark that no epoch of this operator signed)"
             raise ArchiveError(
                 f"nothing to export: no message of {_list(list(selection.devices))} with a genuine mark in that range"
-                + (
-                    f" ({tally.not_genuine} with a mark that no epoch of this operator signed)"
-                    if tally.not_genuine
-                    else ""
-                )
+                + (forged if tally.not_genuine else "")
             )
 
 
@@ -216,12 +215,18 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
             err=True,
         )
     if as_json:
-        fields = {"epochs": tally.epochs, "messages": tally.messages, "not_genuine": tally.not_genuine}
-        click.echo(json.dumps({"file": str(output), **fields, "twice": tally.twice}, ensure_ascii=False))
+        fields = {"epochs": tally.epochs, "messages": tally.messages, "repeats": tally.repeats}
+        click.echo(json.dumps({"file": str(output), **fields, "not_genuine": tally.not_genuine, "twice": tally.twice}))
         return
-    click.echo(f"{output}: {tally.messages} messages, {tally.epochs} epochs")
+    click.echo(f"{output}: {_count(tally.messages, 'message')}, {_count(tally.epochs, 'epoch')}")
+    if tally.repeats:
+        click.echo(f"  {_count(tally.repeats, 'repeat')} that the broker marked and did not deliver again")
     if tally.not_genuine:
         click.echo(f"  left out: {tally.not_genuine} with a mark that no epoch of this operator signed")
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _list(names: list[str]) -> str:

@@ -1,0 +1,91 @@
+"""Marks that no subscriber got: which of them only repeat a message that the archive holds.
+
+Mosquitto asks the plugin before it sees that a QoS 2 PUBLISH is a duplicate (spec/mark.md, "Repeats"). The duplicate
+has a mark, which is in the spool, but is not delivered again; without it the counts of the evidence have a hole, as if
+the broker had withheld a message. Its commitment shows which message it repeats, so it is shown with that payload; the
+verifier checks it like any other. A mark whose payload nobody holds stays a hole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from sigillo.archive.store import Message
+from sigillo.core.errors import DecodeError
+from sigillo.core.mark import SignedMark, decode_mark, payload_commitment
+
+REMEMBERED = 64
+"""Messages of a device among which the original is looked for: more than a device has under way at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """A mark, as the spool has it, whose message the archive does not hold."""
+
+    mark: bytes
+    signed: SignedMark
+
+    @property
+    def sequence(self) -> int:
+        """Its sequence in its epoch."""
+        return self.signed.mark.sequence
+
+
+class Holes:
+    """The counts that are missing between the first and the last message of each principal in one epoch."""
+
+    def __init__(self, messages: Iterable[Message]) -> None:
+        self._missing: dict[str, list[range]] = {}
+        last: dict[str, int] = {}
+        for message in messages:
+            count = decode_mark(message.mark).mark.count
+            before = last.get(message.principal, 0)
+            if count > before + 1:
+                self._missing.setdefault(message.principal, []).append(range(before + 1, count))
+            last[message.principal] = max(before, count)
+
+    def __bool__(self) -> bool:
+        return bool(self._missing)
+
+    def marks(self, spooled: Iterable[bytes]) -> Iterator[Unheld]:
+        """Those of an epoch's marks, in order, that lie in a hole."""
+        for data in spooled:
+            try:
+                signed = decode_mark(data)
+            except DecodeError:
+                continue  # what is not a mark fills no hole
+            if any(signed.mark.count in hole for hole in self._missing.get(signed.mark.principal, ())):
+                yield Unheld(data, signed)
+
+
+@dataclass(slots=True)
+class Recent:
+    """The newest messages of each device, over epochs."""
+
+    _messages: dict[str, deque[Message]]
+
+    @classmethod
+    def none(cls) -> Recent:
+        """Nothing yet."""
+        return cls({})
+
+    def remember(self, message: Message) -> None:
+        """A message that the archive holds."""
+        self._messages.setdefault(message.principal, deque(maxlen=REMEMBERED)).append(message)
+
+    def original(self, unheld: Unheld) -> Message | None:
+        """The message that this mark repeats, under the mark; None where it is none of them."""
+        mark, salt = unheld.signed.mark, unheld.signed.salt
+        for held in reversed(self._messages.get(mark.principal, ())):
+            if salt and held.topic == mark.topic and payload_commitment(salt, held.payload) == mark.commitment:
+                return replace(
+                    held,
+                    epoch_id=unheld.signed.epoch_id,
+                    sequence=mark.sequence,
+                    object_hash=unheld.signed.object_hash,
+                    time_ns=mark.time_ns,
+                    mark=unheld.mark,
+                )
+        return None
