@@ -1,4 +1,4 @@
-"""What an operator hands to strangers (`published/operator.toml`): its name, log key and reference values.
+"""What an operator hands to strangers: its name, log key and reference values (spec/policy.md).
 
 It asks for trust and gives none: `sigillo policy new` copies it into a policy and prints what to compare.
 """
