@@ -84,7 +84,7 @@ def test_the_weakest_listener_decides(folder: OperatorFolder, old: str, new: str
     [
         ("plugin plugin/sigillo.so", "", "plugin plugin/sigillo.so"),
         ("plugin plugin/sigillo.so", "plugin /tmp/other.so", "plugin plugin/sigillo.so"),
-        ("plugin plugin/sigillo.so", "plugin plugin/sigillo.so\nplugin /usr/lib/x.so", "line 19: `plugin`"),
+        ("plugin plugin/sigillo.so", "plugin plugin/sigillo.so\nplugin /usr/lib/x.so", "line 16: `plugin`"),
         ("per_listener_settings false", "per_listener_settings true", "per_listener_settings"),
         ("listener 8883 127.0.0.1", "listener 8884 127.0.0.1", "no `listener` is 127.0.0.1:8883"),
         ("listener 8883 127.0.0.1", "listener 8883", "no `listener` is 127.0.0.1:8883"),

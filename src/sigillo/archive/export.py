@@ -79,7 +79,7 @@ def export(
     recent = Recent.none()
     written = -1  # position of the newest epoch in the file
     for position, epoch in enumerate(epochs):
-        holes = Holes(_selected(store, epoch, selection, starts))
+        holes = Holes(held for held in _selected(store, epoch, selection, starts) if is_genuine(held, epoch))
         held = _selected(store, epoch, selection, starts)
         unheld = holes.marks(spooled(epoch.number)) if holes else iter(())
         marks: Iterator[Message | Unheld] = heapq.merge(held, unheld, key=_sequence)

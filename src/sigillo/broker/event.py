@@ -48,3 +48,22 @@ def reporter(descriptor: int) -> Report:
 def cut(text: str) -> str:
     """Text short enough for an event: a pipe takes one write of 4 KiB whole."""
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+class LineReader:
+    """Lines from a pipe. `descriptor` is the reader's to close."""
+
+    def __init__(self, descriptor: int, on_line: Callable[[str], None]) -> None:
+        self.descriptor = descriptor
+        self._on_line = on_line
+        self._rest = b""
+
+    def read(self) -> bool:
+        """Take what is there; False at the end of the pipe."""
+        data = os.read(self.descriptor, 65_536)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data and self._rest:
+            lines, self._rest = [self._rest], b""
+        for line in lines:
+            self._on_line(line.decode(errors="replace"))
+        return bool(data)

@@ -82,8 +82,7 @@ def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
         "plugin": plan.plugin_hash,
         "configuration": plan.configuration.hash,
     }
-    published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
-    report(_ready(past, log_key, published=published))
+    report(_ready(past, log_key))
     fields = _fields(plan, past, log_key)
     run_time = RunTime(
         spool_folder=str(folder.spool),
@@ -95,8 +94,9 @@ def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
     statement = receive_statement(plugin)
     signed = check_statement(statement, fields, past.epoch_key, time.time_ns())
     store.store(past.next_number, countersign(statement.statement_bytes, log_key.public.key_id32, log_key.sign))
+    published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
     plugin.send(encode_packet(Go(signed.epoch_id)))
-    report(_started(signed))
+    report(_started(signed, published=published))
     counters = follow(plugin, report)
     report(_ended(store, past.next_number, signed, counters))
 
@@ -220,7 +220,7 @@ def _fields(plan: Plan, past: Past, log_key: SigningLogKey) -> StatementFields:
     )
 
 
-def _ready(past: Past, log_key: SigningLogKey, *, published: bool) -> Event:
+def _ready(past: Past, log_key: SigningLogKey) -> Event:
     previous = past.previous
     names = {HowEnded.CLEAN: "clean", HowEnded.UNCLEAN: "unclean", HowEnded.LOGGED_UP_TO: "logged-up-to"}
     return Event(
@@ -228,7 +228,6 @@ def _ready(past: Past, log_key: SigningLogKey, *, published: bool) -> Event:
         {
             "epoch": past.next_number,
             "log_key": log_key.public.vkey,
-            "published": published,
             "previous": names[previous.ended] if previous else None,
             "previous_last_sequence": previous.last_sequence if previous else None,
             "findings": [cut(finding) for finding in past.findings[:4]],
@@ -236,7 +235,7 @@ def _ready(past: Past, log_key: SigningLogKey, *, published: bool) -> Event:
     )
 
 
-def _started(signed: SignedStatement) -> Event:
+def _started(signed: SignedStatement, *, published: bool) -> Event:
     stated = signed.statement
     return Event(
         "started",
@@ -246,6 +245,7 @@ def _started(signed: SignedStatement) -> Event:
             "executable": stated.executable_hash.hex(),
             "plugin": stated.plugin_hash.hex(),
             "configuration": stated.configuration_hash.hex(),
+            "published": published,
             "authenticated": stated.principal_source is not PrincipalSource.UNAUTHENTICATED,
         },
     )

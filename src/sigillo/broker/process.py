@@ -10,7 +10,6 @@ import ctypes
 import os
 import resource
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,10 +63,10 @@ def start_child(name: str, account: Account, keep: Iterable[int], main: Callable
         main()
         code = 0
     except (SigilloError, OSError) as error:
-        print(error, file=sys.stderr, flush=True)
+        os.write(2, f"{error}\n".encode())
         code = FAILED
     except BaseException:  # noqa: BLE001  # nothing may run on into the parent's code below the fork
-        traceback.print_exc()
+        os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)
 

@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from sigillo.broker.account import Accounts
 from sigillo.broker.archiver import archive
 from sigillo.broker.error import BrokerError
-from sigillo.broker.event import Event, Report, Value, cut, decode_event, reporter
+from sigillo.broker.event import Event, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
 
 _STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "archive": 20.0}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
-_CHILDREN = ("launcher", "broker", "archive")
+_FOLLOW_S = 1.0
+_CHILDREN = ("broker", "launcher", "archive")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RESTARTING_REASONS = ("reload", "clock-recovery")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -46,12 +47,13 @@ class Supervisor:
 
     def __init__(self, accounts: Accounts, lock: int, report: Report) -> None:
         """*lock*: descriptor of the lock on the operator folder; the children that write there hold it too."""
-        self._accounts, self._lock, self._report = accounts, lock, report
+        self._accounts, self._lock, self._listener = accounts, lock, report
+        self._deaf = False
         self._selector = selectors.DefaultSelector()
         self._running: dict[str, _Running] = {}
         self._stop_requested = False
         self._failed = False
-        self._ready = False
+        self._ready = self._started = False
         self._epoch_reason: Value = None
         self._wake_reader, self._wake_writer = socket.socketpair()
 
@@ -80,24 +82,38 @@ class Supervisor:
 
     def _epoch(self, plan: Plan) -> None:
         """One epoch, from the start of its launcher to the end of broker and launcher."""
-        self._ready, self._epoch_reason = False, None
+        self._ready = self._started = False
+        self._epoch_reason = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             self._start_worker("launcher", lambda report: launch(plan, ours, report), ours.fileno())
-            while not self._ready and self._alive("launcher") and not self._stop_requested:
+            while not self._ready and self._all_alive("launcher"):
                 self._turn(None)
             if not self._ready or self._stop_requested:
                 self._end_launcher_early()
                 return
             self._start_broker(plan, theirs)
-        if "archive" not in self._running:
-            self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
-        while all(self._alive(name) for name in _CHILDREN) and not self._stop_requested:
+        while not self._started and self._all_alive("broker", "launcher"):
             self._turn(None)
+        if self._started and "archive" not in self._running:
+            self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
+        while self._all_alive(*_CHILDREN):
+            self._turn(None)
+        self._let_follow()
         by_themselves = [name for name in _CHILDREN if not self._alive(name)]
         self._stop("broker")
         self._wait("launcher")
         self._judge(by_themselves)
+
+    def _all_alive(self, *names: str) -> bool:
+        """Whether to go on waiting: nobody of *names* has ended, and nobody wants us to stop."""
+        return all(self._alive(name) for name in names) and not self._stop_requested
+
+    def _let_follow(self) -> None:
+        """One end often has another for its cause or consequence: wait a little for the broker's, to name it."""
+        deadline = time.monotonic() + _FOLLOW_S
+        while self._alive("broker") and not self._stop_requested and time.monotonic() < deadline:
+            self._turn(deadline - time.monotonic())
 
     def _end_launcher_early(self) -> None:
         """Before the broker was started: a launcher that failed has said why; one that is to stop has no epoch yet."""
@@ -139,11 +155,11 @@ class Supervisor:
         os.close(writer)
         os.close(error_writer)
         running = self._follow(child, reader, self._on_event_line)
-        self._selector.register(error_reader, selectors.EVENT_READ, _Lines(error_reader, running.lines.append))
+        self._selector.register(error_reader, selectors.EVENT_READ, LineReader(error_reader, running.lines.append))
 
     def _follow(self, child: Child, reader: int, on_line: Callable[[str], None]) -> _Running:
         running = self._running[child.name] = _Running(child)
-        self._selector.register(reader, selectors.EVENT_READ, _Lines(reader, on_line))
+        self._selector.register(reader, selectors.EVENT_READ, LineReader(reader, on_line))
         return running
 
     def _on_broker_line(self, line: str) -> None:
@@ -154,9 +170,24 @@ class Supervisor:
         event = decode_event(line)
         if event.name == "ready":
             self._ready = True
+        elif event.name == "started":
+            self._started = True
         elif event.name == "ended":
             self._epoch_reason = event.fields["reason"]
+        elif event.name == "archive-linked" and self._alive("broker"):
+            self._running["broker"].child.send(
+                signal.SIGUSR1
+            )  # save the archive's session: after a kill -9 it is known
         self._report(event)
+
+    def _report(self, event: Event) -> None:
+        """Tell the caller; where its output is gone, stop, and say no more."""
+        if self._deaf:
+            return
+        try:
+            self._listener(event)
+        except OSError:  # a pipe without a reader, a terminal that was closed
+            self._deaf = self._failed = self._stop_requested = True
 
     # Waiting and stopping
 
@@ -188,7 +219,7 @@ class Supervisor:
         except BlockingIOError:
             return
 
-    def _read(self, lines: _Lines) -> None:
+    def _read(self, lines: LineReader) -> None:
         if not lines.read():
             self._selector.unregister(lines.descriptor)
             os.close(lines.descriptor)
@@ -209,13 +240,15 @@ class Supervisor:
         The launcher ends with its broker, and a broker may end its run for a new epoch.
         """
         self._turn(_LAST_WORDS_S)
-        excused = {"launcher"} | ({"broker"} if self._epoch_reason in _RESTARTING_REASONS else set())
+        ended = {name: running for name, running in self._running.items() if running.status is not None}
+        bad = {name for name, running in ended.items() if running.status != 0}
+        excused = {"launcher"} | ({"broker"} if bad or self._epoch_reason in _RESTARTING_REASONS else set())
         for name in _CHILDREN:
-            running = self._running.get(name)
+            running = ended.get(name)
             if running is None or running.status is None:
                 continue
             unasked = name in by_themselves and name not in excused and not self._stop_requested
-            if running.status != 0 or unasked:
+            if name in bad or unasked:
                 self._failed = True
                 fields: dict[str, Value] = {"child": name, "how": ending(running.status), "lines": list(running.lines)}
                 self._report(Event("child-died", fields))
@@ -248,22 +281,3 @@ class Supervisor:
                 self._stop(name)
         self._turn(0)
         self._report(Event("stopped", {"well": not self._failed}))
-
-
-class _Lines:
-    """Lines from a pipe."""
-
-    def __init__(self, descriptor: int, on_line: Callable[[str], None]) -> None:
-        self.descriptor = descriptor
-        self._on_line = on_line
-        self._rest = b""
-
-    def read(self) -> bool:
-        """Take what is there; False at the end of the pipe."""
-        data = os.read(self.descriptor, 65_536)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if not data and self._rest:
-            lines, self._rest = [self._rest], b""
-        for line in lines:
-            self._on_line(line.decode(errors="replace"))
-        return bool(data)

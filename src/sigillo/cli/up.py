@@ -89,14 +89,26 @@ def command(
     _check_executable(settings)
     report: Report = _print_json if as_json else Narrator(folder)
     _check_clock(sample(), settings, folder)
-    if not folder.path.is_dir():
-        folder.path.mkdir(parents=True)
-        folder.path.chmod(0o755)
+    accounts = _accounts(folder.path)
     with _locked(folder.path) as lock:
-        accounts = choose_accounts(folder.path)
         _prepare(folder, settings, accounts, plugin, report, update_plugin=update_plugin)
         went_well = Supervisor(accounts, lock, report).run(lambda: _plan(folder, settings, accounts))
     context.exit(0 if went_well else 1)
+
+
+def _accounts(path: Path) -> Accounts:
+    """Make the folder if need be, and choose who runs what in it. Raises BrokerError, and leaves no new folder then."""
+    if path.is_dir():
+        if any(path.iterdir()) and not OperatorFolder.at(path).settings.exists():
+            raise BrokerError(f"{path}: has files in it, but no sigillo.toml: it is no operator folder; name a new one")
+        return choose_accounts(path)
+    path.mkdir(parents=True)
+    path.chmod(0o755)
+    try:
+        return choose_accounts(path)
+    except BrokerError:
+        path.rmdir()
+        raise
 
 
 def _prepare(
@@ -108,8 +120,11 @@ def _prepare(
     *,
     update_plugin: bool,
 ) -> None:
-    if folder.path.stat().st_mode & 0o022:
-        raise BrokerError(f"{folder.path}: others may write in it; forbid that: chmod go-w {folder.path}")
+    status = folder.path.stat()
+    if status.st_mode & 0o002:
+        raise BrokerError(f"{folder.path}: everybody may write in it; forbid that: chmod o-w {folder.path}")
+    if os.geteuid() == 0 and status.st_uid != 0:
+        raise BrokerError(f"{folder.path}: belongs to user {status.st_uid}, who could replace what root runs; chown it")
     written = install(folder, settings, accounts)
     if written:
         report(Event("written", {"files": [str(path.relative_to(folder.path)) for path in written]}))

@@ -14,11 +14,11 @@ from sigillo.report.escape import escape
 _Fields = Mapping[str, Value]
 _COUNTS_S = 5.0
 _REFUSALS = {
-    "refused_clock": "for the clock",
-    "refused_spool": "because the spool is full",
-    "refused_principals": "because the table of principals is full",
-    "refused_topics": "on sigillo/ topics",
-    "refused_names": "for names that are no text",
+    "refused_clock": "refused for the clock",
+    "refused_spool": "refused because the spool is full",
+    "refused_principals": "refused because the table of principals is full",
+    "refused_topics": "refused on sigillo/ topics",
+    "refused_names": "refused for names that are no text",
     "stripped": "forged time-mark properties stripped",
 }
 
@@ -95,8 +95,6 @@ class Narrator:
 
     def _on_ready(self, fields: _Fields) -> None:
         self._say(f"log key {fields['log_key']}")
-        if fields["published"]:
-            self._say(f"for strangers: {self._folder.published} (names, log key and hashes changed)")
         endings = {"unclean": "without a clean end", "logged-up-to": "without a clean end, later marks may be lost"}
         if fields["previous"] in endings:
             last = fields["previous_last_sequence"]
@@ -107,6 +105,8 @@ class Narrator:
         self._say(f"epoch {fields['epoch']} started, id {fields['epoch_id']}")
         for part in ("executable", "plugin", "configuration"):
             self._say(f"  {part:<14} sha256 {fields[part]}")
+        if fields["published"]:
+            self._say(f"for strangers: {self._folder.published} (changed)")
         if not fields["authenticated"]:
             self._say("warning: the configuration authenticates nobody on some listener: no message will verify")
 
@@ -133,7 +133,8 @@ class Narrator:
         self._due = time.monotonic() + _COUNTS_S
         self._said = dict(self._counts)
         refusals = [f"{self._counts[name]} {why}" for name, why in _REFUSALS.items() if self._counts[name]]
-        self._say(f"{self._counts['marked']} messages marked{'; refused: ' if refusals else ''}{', '.join(refusals)}")
+        marked = self._counts["marked"]
+        self._say(f"{marked} message{'' if marked == 1 else 's'} marked{'; ' if refusals else ''}{', '.join(refusals)}")
 
 
 def _texts(value: Value) -> list[str]:

@@ -1,0 +1,367 @@
+"""`sigillo up` with the real broker and the real plugin, as an operator (or an accident) meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sigillo.broker.clock import is_synchronised
+from sigillo.broker.folder import OperatorFolder
+from sigillo.core.epoch import decode_epoch_end, decode_statement
+from sigillo.core.statement import HowEnded, PrincipalSource
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+SIGILLO = [sys.executable, "-m", "sigillo.cli.main"]
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.skipif(
+    not PLUGIN.exists() or MOSQUITTO is None, reason="needs Mosquitto and the plugin: make setup plugin"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Up:
+    """One operator folder, and `sigillo up --json` on it while it runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = OperatorFolder.at(path)
+        self.port = free_port()
+        self.log = path.parent / f"{path.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *options: object) -> list[str]:
+        always = ["up", self.folder.path, "--name", "localhost", "--listen", f"127.0.0.1:{self.port}"]
+        return [*SIGILLO, *map(str, (*always, "--plugin", PLUGIN, *options))]
+
+    def start(self, *options: object) -> None:
+        self.log.write_bytes(b"")
+        with self.log.open("ab") as log:
+            command = self.command("--on-bad-clock", "mark-unsynchronised", "--json", *options)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.wait_for("archive-linked")
+
+    def run(self, *options: object, expect: int) -> str:
+        """One that is to end by itself; its output."""
+        done = subprocess.run(self.command(*options), capture_output=True, text=True, timeout=PATIENCE_S)
+        assert "Traceback" not in done.stdout + done.stderr
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [event for event in map(json.loads, lines) if name in ("", event["event"])]
+
+    def wait_for(self, name: str, count: int = 1) -> None:
+        self.wait(lambda: len(self.events(name)) >= count)
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def end(self, expect: int) -> None:
+        """Wait for the end of `up`, and see that nothing of it is left."""
+        assert self.process is not None
+        children = self.children()
+        assert self.process.wait(PATIENCE_S) == expect, self.log.read_text()
+        self.process = None
+        assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
+        assert "Traceback" not in self.log.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, expect: int = 0) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.end(expect)
+
+    def children(self) -> dict[str, int]:
+        """Process ids by role. The launcher has the handshake's socket, the archive a connection."""
+        assert self.process is not None
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        broker = self.events("broker-started")[-1]["pid"]
+        # forked in this order: launcher, broker, archive; a later epoch's launcher and broker come after the archive
+        others = [int(pid) for pid in listed if int(pid) != broker]
+        archive, launcher = (others[1], others[0]) if len(self.events("restarting")) == 0 else (others[0], others[1])
+        return {"broker": int(broker), "launcher": launcher, "archive": archive}
+
+    def kill(self, role: str) -> None:
+        os.kill(self.children()[role], signal.SIGKILL)
+
+
+@pytest.fixture
+def up() -> Iterator[Up]:
+    folder = Path(tempfile.mkdtemp(prefix="sigillo-up-"))
+    folder.chmod(0o755)  # the broker's user has to get in
+    made = Up(folder / "operator")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def statement(up: Up, number: int) -> Any:
+    return decode_statement((up.folder.epochs / f"{number:010}.cose").read_bytes()).statement
+
+
+def test_it_starts_states_what_runs_and_stops(up: Up) -> None:
+    up.start()
+    up.stop(signal.SIGINT)
+    names = [event["event"] for event in up.events()]
+    for before, after in (("written", "ready"), ("ready", "broker-started"), ("started", "archive-linked")):
+        assert names.index(before) < names.index(after)
+    stated = statement(up, 1)
+    assert stated.principal_source is PrincipalSource.CERT_CN
+    assert stated.previous is None
+    assert stated.separated is up.events("accounts")[0]["separated"]
+    end = decode_epoch_end((up.folder.epochs / "0000000001.end.cose").read_bytes())
+    assert up.events("ended")[0]["clean"] is True
+    assert end.end.last_sequence == 0
+    assert up.events("stopped")[0]["well"] is True
+
+
+def test_a_second_run_changes_no_file_and_continues_the_chain(up: Up) -> None:
+    up.start()
+    up.stop()
+    conf = up.folder.broker_configuration
+    conf.write_text(conf.read_text() + "# mine\n")
+    unchanged = [
+        up.folder.settings,
+        conf,
+        up.folder.access_list,
+        *up.folder.tls.iterdir(),
+        *up.folder.authority.iterdir(),
+    ]
+    before = [path.read_bytes() for path in unchanged]
+    key = (up.folder.log / "log.vkey").read_bytes()
+    up.start()
+    up.stop()
+    assert [path.read_bytes() for path in unchanged] == before
+    assert (up.folder.log / "log.vkey").read_bytes() == key
+    first, second = statement(up, 1), statement(up, 2)
+    assert second.previous.ended is HowEnded.CLEAN
+    assert second.configuration_hash != first.configuration_hash
+    assert up.folder.published.read_text().count(second.configuration_hash.hex()) == 1
+    assert up.folder.published.read_text().count(first.configuration_hash.hex()) == 1
+
+
+def test_two_on_one_folder_are_refused(up: Up) -> None:
+    up.start()
+    assert "another `sigillo up` runs on this folder" in up.run(expect=2)
+    up.stop()
+
+
+def test_an_option_that_contradicts_the_folder_is_refused(up: Up) -> None:
+    up.start()
+    up.stop()
+    assert f"{up.folder.settings}: operator is localhost" in up.run("--operator", "Other", expect=2)
+
+
+@pytest.mark.skipif(is_synchronised(), reason="this machine's clock is synchronised")
+def test_an_unsynchronised_clock_is_refused_and_the_option_named(up: Up) -> None:
+    assert "--on-bad-clock mark-unsynchronised" in up.run(expect=2)
+    assert not up.folder.path.exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(up: Up) -> None:
+    up.folder.path.mkdir()
+    (up.folder.path / "letter.txt").write_text("dear")
+    assert "is no operator folder" in up.run("--on-bad-clock", "mark-unsynchronised", expect=2)
+    assert [path.name for path in up.folder.path.iterdir()] == ["letter.txt"]
+
+
+def test_a_reader_that_goes_away_stops_it_in_order(up: Up) -> None:
+    command = up.command("--on-bad-clock", "mark-unsynchronised", "--json")
+    up.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert up.process.stdout is not None
+    for line in up.process.stdout:
+        if b'"started"' in line:
+            break
+    up.process.stdout.close()
+    assert up.process.wait(PATIENCE_S) != 0
+    assert (up.folder.epochs / "0000000001.end.cose").exists()
+
+
+def test_another_plugin_is_not_taken_silently(up: Up) -> None:
+    up.start()
+    up.stop()
+    other = up.folder.path.parent / "other.so"
+    other.write_bytes(PLUGIN.read_bytes() + b"\0")
+    assert "--update-plugin" in up.run("--plugin", other, expect=2)
+    up.start("--plugin", other, "--update-plugin")
+    up.stop()
+    assert statement(up, 2).plugin_hash != statement(up, 1).plugin_hash
+
+
+def test_a_configuration_that_cannot_be_stated_is_refused(up: Up) -> None:
+    up.start()
+    up.stop()
+    conf = up.folder.broker_configuration
+    conf.write_text(conf.read_text() + "allow_anonymous true\ninclude_dir /etc/mosquitto/conf.d\n")
+    assert "`include_dir`" in up.run(expect=2)
+
+
+def test_a_port_in_use_is_said_and_the_epoch_number_not_used_again(up: Up) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", up.port))
+        holder.listen()
+        said = up.run("--on-bad-clock", "mark-unsynchronised", expect=1)
+    assert "Address already in use" in said
+    up.start()
+    up.stop()
+    assert up.events("started")[0]["epoch"] == 2
+    assert statement(up, 2).previous.ended is HowEnded.UNCLEAN
+
+
+def test_a_reload_starts_a_new_epoch(up: Up) -> None:
+    up.start()
+    os.kill(up.children()["broker"], signal.SIGHUP)
+    up.wait_for("archive-linked", 2)
+    up.stop()
+    assert [event["reason"] for event in up.events("ended")] == ["reload", "stop"]
+    assert statement(up, 2).previous.ended is HowEnded.CLEAN
+
+
+@pytest.mark.parametrize(
+    ("role", "ended"), [("broker", HowEnded.UNCLEAN), ("launcher", HowEnded.CLEAN), ("archive", HowEnded.CLEAN)]
+)
+def test_kill_9_of_a_part_stops_the_rest_and_the_next_start_knows(up: Up, role: str, ended: HowEnded) -> None:
+    up.start()
+    up.kill(role)
+    up.end(expect=1)
+    died = [event for event in up.events("child-died") if event["child"] == role]
+    assert died[0]["how"] == "killed by SIGKILL"
+    up.start()
+    up.stop()
+    assert statement(up, 2).previous.ended is ended
+    assert (up.folder.epochs / "0000000001.end.cose").exists() is (ended is HowEnded.CLEAN)
+
+
+def test_kill_9_of_up_itself_leaves_no_orphan(up: Up) -> None:
+    up.start()
+    children = up.children()
+    assert up.process is not None
+    up.process.kill()
+    up.process.wait()
+    up.wait(lambda: not any(is_running(pid) for pid in children.values()))
+    up.start()
+    up.stop()
+    assert statement(up, 2).previous.ended is HowEnded.CLEAN, "the launcher waited for the broker's end"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_broker_that_somebody_else_stops_is_reported(up: Up) -> None:
+    up.start()
+    os.kill(up.children()["broker"], signal.SIGTERM)
+    up.end(expect=1)
+    assert up.events("child-died")[0]["child"] == "broker"
+    assert up.events("ended")[0]["clean"] is True
+
+
+def test_a_plugin_that_cannot_be_loaded_is_reported(up: Up) -> None:
+    broken = up.folder.path.parent / "broken.so"
+    broken.write_bytes(b"not a plugin")
+    said = up.run("--on-bad-clock", "mark-unsynchronised", "--plugin", broken, expect=1)
+    assert "plugin/sigillo.so" in said
+    assert not list(up.folder.epochs.glob("*.cose"))
+    assert not up.folder.published.exists()
+
+
+def test_people_are_told_what_happens(up: Up) -> None:
+    command = up.command("--on-bad-clock", "mark-unsynchronised")
+    with up.log.open("wb") as log:
+        up.process = subprocess.Popen(command, stdout=log, stderr=log)
+    up.wait(lambda: "listening; the archive is connected" in up.log.read_text())
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(PATIENCE_S) == 0
+    said = up.log.read_text()
+    for words in ("log key localhost/log+", "epoch 1 started, id ", "executable     sha256", "epoch 1 ended (stop)"):
+        assert words in said
+    assert ("NOT SEPARATED" in said) is not statement(up, 1).separated
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_as_root_the_parts_run_as_their_users(up: Up) -> None:
+    up.start()
+    owners = {role: Path(f"/proc/{pid}").stat().st_uid for role, pid in up.children().items()}
+    status = {role: Path(f"/proc/{pid}/status").read_text() for role, pid in up.children().items()}
+    for text in status.values():
+        assert "NoNewPrivs:\t1" in text
+        assert "\nGroups:\t \n" in text
+    uids = {role: text.partition("\nUid:\t")[2].split("\n")[0].split("\t") for role, text in status.items()}
+    assert all(uid != "0" for four in uids.values() for uid in four), owners
+    separated = up.events("accounts")[0]["separated"]
+    assert (uids["broker"] != uids["launcher"]) is separated
+    assert uids["archive"] == uids["launcher"]
+    environment = Path(f"/proc/{up.children()['broker']}/environ").read_bytes()
+    assert environment.split(b"\0") == [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b""]
+    broker_uid = int(uids["broker"][0])
+    key = up.folder.log / "log.key.pem"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert (key.stat().st_uid == broker_uid) is not separated
+    assert up.folder.spool.stat().st_uid == broker_uid
+    segment = next((up.folder.spool / "0000000001").glob("*.spool"))
+    assert (segment.stat().st_uid, segment.stat().st_gid) == (broker_uid, up.folder.spool.stat().st_gid)
+    up.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_as_root_a_folder_that_the_broker_cannot_enter_is_refused(up: Up) -> None:
+    up.folder.path.parent.chmod(0o700)
+    assert "the broker does not run as root" in up.run("--on-bad-clock", "mark-unsynchronised", expect=2)
+    assert not up.folder.path.exists()
+
+
+def run_sigillo(*arguments: object) -> str:
+    return subprocess.run(
+        [*SIGILLO, *map(str, arguments)], check=True, capture_output=True, text=True, timeout=PATIENCE_S
+    ).stdout
+
+
+@pytest.mark.parametrize("role", ["archive", "launcher"])
+def test_kill_9_under_load_leaves_evidence_without_a_hole(up: Up, tmp_path: Path, role: str) -> None:
+    """What was sent is archived in the end, and the chain of two epochs verifies; the tracker never stops trying."""
+    up.start()
+    crate = tmp_path / "crate-1"
+    run_sigillo("device", "new", "crate-1", "--key", "ed25519", "-o", crate)
+    run_sigillo("device", "add", up.folder.path, crate)
+    options = ["--broker", f"127.0.0.1:{up.port}", "--count", "60", "--interval", "0.02", "--patience", "60"]
+    load = subprocess.Popen([*SIGILLO, "device", "simulate", str(crate), *options], stdout=subprocess.DEVNULL)
+    up.wait(lambda: any(event["stored"] for event in up.events("archived")))
+    up.kill(role)
+    up.end(expect=1)
+    up.start()
+    assert load.wait(PATIENCE_S) == 0
+    evidence, policy = tmp_path / "evidence.jsonl", tmp_path / "policy.toml"
+    store = ("evidence", "--store", up.folder.path, "--device", "crate-1", "-o", evidence, "--force", "--json")
+    up.wait(lambda: json.loads(run_sigillo(*store))["messages"] >= 60)
+    up.stop()
+    trust = ("policy", "new", "--operator", up.folder.published, "--device", f"crate-1={crate / 'signing.pub.pem'}")
+    run_sigillo(*trust, "--allow-unsynchronised", "--allow-unknown-bound", "-o", policy)
+    assert json.loads(run_sigillo("verify", evidence, "--policy", policy, "--json"))["verified"] is True
