@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sigillo import disk
 from sigillo.broker.error import BrokerError
-from sigillo.device import disk
 
 CA_YEARS = 20
 LEAF_YEARS = 10

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sigillo import disk
 from sigillo.broker.error import BrokerError
 from sigillo.broker.tail import Tail, read_tail, verify_by
 from sigillo.core.cose import verify_ed25519
@@ -21,7 +22,6 @@ from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.note import LogKey
 from sigillo.core.spool import decode_segment
 from sigillo.core.statement import HowEnded, Previous
-from sigillo.device import disk
 
 NewestArchived = Callable[[bytes], bytes | None]
 """Epoch id → the mark with the highest sequence that the archive has of it (not verified), or None."""

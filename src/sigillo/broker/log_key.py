@@ -7,9 +7,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sigillo import disk
 from sigillo.broker.error import BrokerError
 from sigillo.core.note import LogKey
-from sigillo.device import disk
 
 
 class SigningLogKey:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from sigillo import disk
 from sigillo.broker.error import BrokerError
 from sigillo.core.errors import PolicyError
 from sigillo.core.note import LogKey
 from sigillo.core.policy import BUILD_PARTS
 from sigillo.core.published import decode_published
-from sigillo.device import disk
 
 
 def publish(path: Path, operator: str, log_key: LogKey, hashes: dict[str, bytes]) -> bool:

@@ -10,10 +10,10 @@ from typing import cast
 
 import click
 
+from sigillo import disk
 from sigillo.cli.device_add import add
 from sigillo.cli.device_simulate import simulate
 from sigillo.core.device_key import Kind
-from sigillo.device import disk
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import KINDS, load_device_folder, make_device_folder
 from sigillo.device.identity import reported_topic

@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from sigillo import disk
 from sigillo.core.device_key import DeviceKey
-from sigillo.device import disk
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
 from sigillo.device.key import load_certificate, load_csr, spki_of

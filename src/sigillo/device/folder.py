@@ -19,8 +19,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from sigillo import disk
 from sigillo.core.device_key import Kind
-from sigillo.device import disk
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
 from sigillo.device.key import (

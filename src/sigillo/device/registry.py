@@ -16,8 +16,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from sigillo import disk
 from sigillo.core.device_key import DeviceKey
-from sigillo.device import disk
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
 from sigillo.device.key import encode_public_key, load_certificate, load_public_key, spki_of

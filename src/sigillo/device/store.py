@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from sigillo import disk
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.errors import DecodeError
-from sigillo.device import disk
 from sigillo.device.error import DeviceError
 
 MAX_SEQUENCE = 2**64 - 1
