@@ -74,3 +74,13 @@ def test_a_trusted_operator_cannot_speak_in_anothers_name() -> None:
         fresh.start(**lies)  # type: ignore[arg-type]  # any fields of a statement
         fresh.publish(story.first, payload=story.first.datagram())
         assert failing_steps(verdict_on(fresh.lines, policy)) == [3]
+
+
+def test_another_trusted_operator_cannot_continue_the_chain() -> None:
+    story, other = honest(), Broker("Other Broker", "other.example/log", "other")
+    policy = dataclasses.replace(story.policy, operators=(story.broker.trust(), other.trust()))
+    story.broker.log_private, story.broker.log_key = other.log_private, other.log_key
+    story.broker.operator, story.broker.origin = other.operator, other.origin
+    story.broker.start()
+    story.publish()
+    assert failing_steps(verdict_on(story.broker.lines, policy)) == [4]

@@ -47,7 +47,7 @@ _MEANING = {
     6: "each about exactly this topic and payload",
     7: "sequence, time, counts and chains in order",
     8: "clock states that the policy allows",
-    9: "each signed by the device whose topic and login it has",
+    9: "each signed by the key of the device that its topic names (that its login delivered it is the operator's word)",
     10: "none held back between the first and the last shown of a device in each epoch",
     11: "no gap in a device's own numbers between its first and last shown",
     12: "executable, plugin and configuration as the policy says",

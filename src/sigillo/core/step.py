@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 
-from sigillo.core.cose import verify_ed25519
 from sigillo.core.datagram import Datagram, decode_datagram
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.errors import DecodeError, SignatureError, VerificationError
@@ -18,6 +17,7 @@ from sigillo.core.history import DeviceCounter, LastMark
 from sigillo.core.mark import Clock, SignedMark, payload_commitment
 from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
 from sigillo.core.reading import Reading, decode_reading
+from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.statement import HowEnded, Mode, PrincipalSource
 from sigillo.core.topic import filter_matches
 from sigillo.core.trusted import (
@@ -38,7 +38,7 @@ _COSE_TAG = 0xD2
 def check_statement(signed: SignedStatement) -> SelfSignedStatement:
     """Step 2: the statement is signed by the epoch key that it names."""
     try:
-        verify_ed25519(signed.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+        verify_own_signature(signed)
     except SignatureError as error:
         raise VerificationError(2, f"the statement is not signed by the epoch key it names: {error.reason}") from error
     return SelfSignedStatement(signed.statement, signed.epoch_id, MADE_BY_VERIFY)
@@ -57,7 +57,7 @@ def check_log_key(signed: SignedStatement, own: SelfSignedStatement, policy: Pol
             3, f'the policy does not trust the log key {countersignature.key_id.hex()} of "{statement.operator}"'
         )
     try:
-        verify_ed25519(operator.log_key.public_key, countersignature.signature, signed.countersigned_bytes())
+        verify_countersignature(signed, operator.log_key.public_key)
     except SignatureError as error:
         raise VerificationError(3, f"the countersignature of the log key is wrong: {error.reason}") from error
     if statement.operator != operator.name:
@@ -74,7 +74,7 @@ def check_end(signed: SignedEpochEnd, own: SelfSignedStatement) -> VerifiedEnd:
     if signed.epoch_id != own.epoch_id:
         raise VerificationError(4, "the epoch end is of another epoch")
     try:
-        verify_ed25519(own.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+        verify_by_epoch_key(signed.sign1, own.statement, own.epoch_id)
     except SignatureError as error:
         raise VerificationError(4, f"the epoch end is not signed by the epoch key: {error.reason}") from error
     if signed.end.time_ns < own.statement.start_ns:
@@ -92,6 +92,8 @@ def check_chain(
     previous = own.statement.previous
     if previous is None or previous.epoch_id != before.epoch_id:
         raise VerificationError(4, f"epoch {number} names another epoch before it than the one in the file")
+    if own.statement.log_key_id != before.statement.log_key_id:
+        raise VerificationError(4, f"epoch {number} names another log key than epoch {wanted - 1}")
     if last and (previous.last_sequence < last.mark.sequence or previous.last_time_ns < last.mark.time_ns):
         raise VerificationError(4, f"epoch {number} denies marks of epoch {wanted - 1} that the file shows")
     if previous.last_time_ns < before.statement.start_ns:
@@ -107,7 +109,7 @@ def check_mark(signed: SignedMark, own: SelfSignedStatement) -> VerifiedMark:
     if signed.epoch_id != own.epoch_id:
         raise VerificationError(5, "the mark is of another epoch than the one above it")
     try:
-        verify_ed25519(own.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+        verify_by_epoch_key(signed.sign1, own.statement, own.epoch_id)
     except SignatureError as error:
         raise VerificationError(5, f"the time mark is not signed by the epoch key: {error.reason}") from error
     topic = signed.mark.topic
