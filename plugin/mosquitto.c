@@ -17,9 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mosquitto.h>
-#include <mosquitto_broker.h>
-#include <mosquitto_plugin.h>
-#include <mqtt_protocol.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,14 +28,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#if !__has_include(<mosquitto/broker_plugin.h>) /* before 2.1, whose mosquitto.h brings all; the old names warn there */
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+#include <mqtt_protocol.h>
+#endif
+
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+#define REFUSAL MOSQ_ERR_QUOTA_EXCEEDED
+#define free_property mosquitto_free /* what is read of a property is counted as the broker's memory */
+#else
+#define REFUSAL MOSQ_ERR_ACL_DENIED
+#define free_property free
+#endif
+
 #define LAUNCHER 0 /* fd */
 #define PACKET_ROOM 65536
 #define STEP_MS 30000
 #define SECOND INT64_C(1000000000)
 #define TICK_PAUSE (SECOND / 50)
 #define TICK_STALE (2 * SECOND)
+#define READING_WIDTH (SECOND / 1000)
+#define READING_TRIES 10
 #define PROPERTY "time-mark"
-#define OWN_TOPICS "sigillo/"
+#define OWN_TOPICS "sigillo/#"
+#define EXPORT __attribute__((visibility("default")))
 
 enum packet { PACKET_STATE = 1, PACKET_STATEMENT, PACKET_GO, PACKET_CHECKPOINT, PACKET_COUNTERS };
 enum counter { LAST_SEQUENCE, REFUSED_CLOCK, REFUSED_SPOOL, REFUSED_TABLE, REFUSED_TOPIC, REFUSED_NAME, STRIPPED, COUNTERS };
@@ -47,7 +61,7 @@ static const char *const refusal[COUNTERS] = {
 	[REFUSED_CLOCK] = "the clock was set or is not synchronised",
 	[REFUSED_SPOOL] = "the spool has no room or the epoch has ended",
 	[REFUSED_TABLE] = "the table of principals is full",
-	[REFUSED_TOPIC] = "topics below sigillo/ are the broker's own",
+	[REFUSED_TOPIC] = "the topics of sigillo/# are the broker's own",
 	[REFUSED_NAME] = "topic, client id or user name is too long or not UTF-8",
 };
 
@@ -76,9 +90,19 @@ static int64_t read_clock(clockid_t which)
 	return clock_gettime(which, &now) == 0 ? now.tv_sec * SECOND + now.tv_nsec : -1;
 }
 
+/* Both clocks at one instant: a pause of the process between the readings would look like a step, and refuse for good. */
 static struct clock_reading read_clocks(void)
 {
-	return (struct clock_reading){.real = read_clock(CLOCK_REALTIME), .boot = read_clock(CLOCK_BOOTTIME)};
+	struct clock_reading now;
+	int64_t width;
+	int tries = 0;
+	do {
+		int64_t before = read_clock(CLOCK_BOOTTIME);
+		now.real = read_clock(CLOCK_REALTIME);
+		width = read_clock(CLOCK_BOOTTIME) - before;
+		now.boot = before + width / 2;
+	} while (width > READING_WIDTH && ++tries < READING_TRIES);
+	return now;
 }
 
 static struct clock_sample sample_clock(int64_t boot)
@@ -91,7 +115,8 @@ static struct clock_sample sample_clock(int64_t boot)
 
 /* Refusals */
 
-/* A publisher that cannot read a reason is disconnected: a bare PUBACK would read as success. */
+/* A publisher that cannot read a reason is disconnected: a bare PUBACK would read as success. A topic that is nobody's to
+ * write is a matter of rights, and answered as an ACL answers. */
 static int refuse(const struct mosquitto *client, enum counter why)
 {
 	int64_t now = read_clock(CLOCK_BOOTTIME);
@@ -105,11 +130,7 @@ static int refuse(const struct mosquitto *client, enum counter why)
 		return MOSQ_ERR_ACL_DENIED;
 	if (mosquitto_client_protocol_version(client) < 5)
 		return MOSQ_ERR_ADMINISTRATIVE_ACTION;
-#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
-	return MOSQ_ERR_QUOTA_EXCEEDED;
-#else
-	return MOSQ_ERR_ACL_DENIED;
-#endif
+	return REFUSAL;
 }
 
 /* Epoch end */
@@ -138,74 +159,109 @@ static void stop_broker(enum end_reason reason, const char *why)
 	(void)raise(SIGTERM);
 }
 
-/* Properties */
+/* Properties. Reading one returns NULL where there is no memory for the copy; an empty string is NULL on 2.1, "" on 2.0. */
 
-static bool is_forged(const mosquitto_property *property)
+static const char *or_empty(const char *text)
 {
-	char *name = NULL, *value = NULL;
+	return text ? text : "";
+}
+
+static int is_forged(const mosquitto_property *property, bool *forged)
+{
+	char *name = NULL;
+	*forged = false;
 	if (mosquitto_property_identifier(property) != MQTT_PROP_USER_PROPERTY)
-		return false;
-	(void)mosquitto_property_read_string_pair(property, MQTT_PROP_USER_PROPERTY, &name, &value, false);
-	bool forged = name && strcmp(name, PROPERTY) == 0;
-	free(name);
-	free(value);
-	return forged;
+		return MOSQ_ERR_SUCCESS;
+	if (!mosquitto_property_read_string_pair(property, MQTT_PROP_USER_PROPERTY, &name, NULL, false))
+		return MOSQ_ERR_NOMEM;
+	*forged = strcmp(or_empty(name), PROPERTY) == 0;
+	free_property(name);
+	return MOSQ_ERR_SUCCESS;
+}
+
+static int copy_text(mosquitto_property **to, const mosquitto_property *property, int identifier)
+{
+	char *text = NULL;
+	if (!mosquitto_property_read_string(property, identifier, &text, false))
+		return MOSQ_ERR_NOMEM;
+	int result = mosquitto_property_add_string(to, identifier, or_empty(text));
+	free_property(text);
+	return result;
+}
+
+static int copy_data(mosquitto_property **to, const mosquitto_property *property, int identifier)
+{
+	void *data = NULL;
+	uint16_t length = 0;
+	if (!mosquitto_property_read_binary(property, identifier, &data, &length, false))
+		return MOSQ_ERR_NOMEM;
+	int result = mosquitto_property_add_binary(to, identifier, data, length);
+	free_property(data);
+	return result;
+}
+
+static int copy_pair(mosquitto_property **to, const mosquitto_property *property, int identifier)
+{
+	char *name = NULL, *text = NULL;
+	if (!mosquitto_property_read_string_pair(property, identifier, &name, &text, false))
+		return MOSQ_ERR_NOMEM;
+	int result = mosquitto_property_add_string_pair(to, identifier, or_empty(name), or_empty(text));
+	free_property(name);
+	free_property(text);
+	return result;
 }
 
 /* Append a copy of one property that a PUBLISH carries into the broker. */
 static int copy_property(mosquitto_property **to, const mosquitto_property *property)
 {
-	int identifier = mosquitto_property_identifier(property), result = MOSQ_ERR_SUCCESS;
-	char *name = NULL, *text = NULL;
-	void *data = NULL;
+	int identifier = mosquitto_property_identifier(property);
 	uint8_t byte = 0;
 	uint32_t number = 0;
-	uint16_t length = 0;
 	switch (identifier) {
 	case MQTT_PROP_PAYLOAD_FORMAT_INDICATOR:
 		(void)mosquitto_property_read_byte(property, identifier, &byte, false);
-		result = mosquitto_property_add_byte(to, identifier, byte);
-		break;
+		return mosquitto_property_add_byte(to, identifier, byte);
 	case MQTT_PROP_MESSAGE_EXPIRY_INTERVAL:
 		(void)mosquitto_property_read_int32(property, identifier, &number, false);
-		result = mosquitto_property_add_int32(to, identifier, number);
-		break;
+		return mosquitto_property_add_int32(to, identifier, number);
 	case MQTT_PROP_CONTENT_TYPE:
 	case MQTT_PROP_RESPONSE_TOPIC:
-		(void)mosquitto_property_read_string(property, identifier, &text, false);
-		result = text ? mosquitto_property_add_string(to, identifier, text) : MOSQ_ERR_NOMEM;
-		break;
+		return copy_text(to, property, identifier);
 	case MQTT_PROP_CORRELATION_DATA:
-		(void)mosquitto_property_read_binary(property, identifier, &data, &length, false);
-		result = mosquitto_property_add_binary(to, identifier, data, length);
-		break;
+		return copy_data(to, property, identifier);
 	case MQTT_PROP_USER_PROPERTY:
-		(void)mosquitto_property_read_string_pair(property, identifier, &name, &text, false);
-		result = name && text ? mosquitto_property_add_string_pair(to, identifier, name, text) : MOSQ_ERR_NOMEM;
-		break;
+		return copy_pair(to, property, identifier);
 	default: /* topic alias and subscription identifier are the broker's business, not the message's */
-		break;
+		return MOSQ_ERR_SUCCESS;
 	}
-	free(name);
-	free(text);
-	free(data);
-	return result;
+}
+
+static int count_forged(const mosquitto_property *properties, uint64_t *count)
+{
+	*count = 0;
+	for (const mosquitto_property *at = properties; at; at = mosquitto_property_next(at)) {
+		bool forged;
+		int result = is_forged(at, &forged);
+		if (result != MOSQ_ERR_SUCCESS)
+			return result;
+		*count += forged;
+	}
+	return MOSQ_ERR_SUCCESS;
 }
 
 /* Take every `time-mark` that the client sent out of the list; the others keep their order. */
 static int strip_forged(mosquitto_property **properties)
 {
-	const mosquitto_property *at = *properties;
 	mosquitto_property *kept = NULL;
-	uint64_t stripped = 0;
-	while (at && !is_forged(at))
-		at = mosquitto_property_next(at);
-	if (!at)
-		return MOSQ_ERR_SUCCESS;
-	for (at = *properties; at; at = mosquitto_property_next(at)) {
-		bool forged = is_forged(at);
-		int result = forged ? MOSQ_ERR_SUCCESS : copy_property(&kept, at);
-		stripped += forged;
+	uint64_t stripped;
+	int result = count_forged(*properties, &stripped);
+	if (result != MOSQ_ERR_SUCCESS || stripped == 0)
+		return result;
+	for (const mosquitto_property *at = *properties; at; at = mosquitto_property_next(at)) {
+		bool forged;
+		result = is_forged(at, &forged);
+		if (result == MOSQ_ERR_SUCCESS && !forged)
+			result = copy_property(&kept, at);
 		if (result != MOSQ_ERR_SUCCESS) {
 			mosquitto_property_free_all(&kept);
 			return result;
@@ -215,81 +271,6 @@ static int strip_forged(mosquitto_property **properties)
 	*properties = kept;
 	plugin.counters[STRIPPED] += stripped;
 	return MOSQ_ERR_SUCCESS;
-}
-
-/* Messages */
-
-static bool is_marked(const char *topic, size_t length)
-{
-	for (size_t i = 0; i < plugin.state.filter_count; i++) {
-		struct span filter = plugin.state.filters[i];
-		if (filter_matches((const char *)filter.data, filter.length, topic, length))
-			return true;
-	}
-	return false;
-}
-
-static struct span text_of(const char *text)
-{
-	return (struct span){(const uint8_t *)(text ? text : ""), text ? strlen(text) : 0};
-}
-
-static bool names_good(const struct mark *mark)
-{
-	return mark_fits(mark) && utf8_valid((const char *)mark->topic.data, mark->topic.length) &&
-	       utf8_valid((const char *)mark->client_id.data, mark->client_id.length) &&
-	       utf8_valid((const char *)mark->principal.data, mark->principal.length);
-}
-
-static int mark_message(struct mosquitto_evt_message *event)
-{
-	static char value[sodium_base64_ENCODED_LEN(MARK_MAX_OBJECT, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
-	struct mark mark = {
-		.sequence = plugin.counters[LAST_SEQUENCE] + 1,
-		.topic = text_of(event->topic),
-		.client_id = text_of(mosquitto_client_id(event->client)),
-		.principal = text_of(mosquitto_client_username(event->client)),
-		.qos = event->qos,
-		.retain = event->retain,
-		.payload = {event->payload, event->payloadlen},
-		.checkpoint = plugin.checkpoint,
-	};
-	if (plugin.ended || !secret_alive(plugin.secret))
-		return refuse(event->client, REFUSED_SPOOL);
-	if (!names_good(&mark))
-		return refuse(event->client, REFUSED_NAME);
-	struct clock_reading now = read_clocks();
-	if (now.boot - plugin.ticked > TICK_STALE && now.boot - plugin.clock.sample.boot > SECOND)
-		plugin.clock.sample = sample_clock(now.boot);
-	if (clock_stamp(&plugin.clock, now, &mark.stamp) != CLOCK_GOOD)
-		return refuse(event->client, REFUSED_CLOCK);
-	struct principal *principal = principal_find(&plugin.principals, (const char *)mark.principal.data, mark.principal.length);
-	if (!principal)
-		return refuse(event->client, REFUSED_TABLE);
-	mark.count = principal->count + 1;
-	mark.previous = principal->count ? principal->last : plugin.epoch_id;
-	mark_write(&plugin.writer, &mark);
-	if (!spool_append(&plugin.spool, SPOOL_MARK, mark.sequence, plugin.writer.object, plugin.writer.length))
-		return refuse(event->client, REFUSED_SPOOL);
-	plugin.counters[LAST_SEQUENCE] = mark.sequence;
-	principal_advance(&plugin.principals, principal, plugin.writer.hash);
-	memcpy(plugin.last, plugin.writer.hash, sizeof plugin.last);
-	(void)sodium_bin2base64(value, sizeof value, plugin.writer.object, plugin.writer.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-	return mosquitto_property_add_string_pair(&event->properties, MQTT_PROP_USER_PROPERTY, PROPERTY, value);
-}
-
-static int on_message(int event_kind, void *event_data, void *userdata)
-{
-	struct mosquitto_evt_message *event = event_data;
-	(void)event_kind, (void)userdata;
-	if (!event->client) /* the broker or a plugin publishes: not marked */
-		return MOSQ_ERR_SUCCESS;
-	if (strncmp(event->topic, OWN_TOPICS, sizeof OWN_TOPICS - 1) == 0)
-		return refuse(event->client, REFUSED_TOPIC);
-	int result = strip_forged(&event->properties);
-	if (result == MOSQ_ERR_SUCCESS && is_marked(event->topic, strlen(event->topic)))
-		result = mark_message(event);
-	return result;
 }
 
 /* Launcher */
@@ -360,6 +341,8 @@ static int on_tick(int event_kind, void *event_data, void *userdata)
 {
 	(void)event_kind, (void)event_data, (void)userdata;
 	int64_t now = read_clock(CLOCK_BOOTTIME);
+	if (!secret_alive(plugin.secret)) /* a forked child: spool and launcher are the parent's */
+		return MOSQ_ERR_SUCCESS;
 	/* nothing to do while one is ready; a refusal says when the disk is full, which costs too much to ask every time */
 	if (now >= plugin.prepare_again && !spool_prepare(&plugin.spool))
 		plugin.prepare_again = now + TICK_PAUSE;
@@ -374,6 +357,81 @@ static int on_tick(int event_kind, void *event_data, void *userdata)
 		send_counters();
 	}
 	return MOSQ_ERR_SUCCESS;
+}
+
+/* Messages */
+
+static bool is_marked(const char *topic, size_t length)
+{
+	for (size_t i = 0; i < plugin.state.filter_count; i++) {
+		struct span filter = plugin.state.filters[i];
+		if (filter_matches((const char *)filter.data, filter.length, topic, length))
+			return true;
+	}
+	return false;
+}
+
+static struct span text_of(const char *text)
+{
+	return (struct span){(const uint8_t *)(text ? text : ""), text ? strlen(text) : 0};
+}
+
+static bool names_good(const struct mark *mark)
+{
+	return mark_fits(mark) && utf8_valid((const char *)mark->topic.data, mark->topic.length) &&
+	       utf8_valid((const char *)mark->client_id.data, mark->client_id.length) &&
+	       utf8_valid((const char *)mark->principal.data, mark->principal.length);
+}
+
+static int mark_message(struct mosquitto_evt_message *event)
+{
+	static char value[sodium_base64_ENCODED_LEN(MARK_MAX_OBJECT, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
+	struct clock_reading now = read_clocks();
+	if (now.boot - plugin.ticked > TICK_STALE) /* 2.0.11 gives no ticks under `per_listener_settings true` */
+		(void)on_tick(MOSQ_EVT_TICK, NULL, NULL);
+	struct mark mark = {
+		.sequence = plugin.counters[LAST_SEQUENCE] + 1,
+		.topic = text_of(event->topic),
+		.client_id = text_of(mosquitto_client_id(event->client)),
+		.principal = text_of(mosquitto_client_username(event->client)),
+		.qos = event->qos,
+		.retain = event->retain,
+		.payload = {event->payload, event->payloadlen},
+		.checkpoint = plugin.checkpoint,
+	};
+	if (plugin.ended || !secret_alive(plugin.secret))
+		return refuse(event->client, REFUSED_SPOOL);
+	if (!names_good(&mark))
+		return refuse(event->client, REFUSED_NAME);
+	if (clock_stamp(&plugin.clock, now, &mark.stamp) != CLOCK_GOOD)
+		return refuse(event->client, REFUSED_CLOCK);
+	struct principal *principal = principal_find(&plugin.principals, (const char *)mark.principal.data, mark.principal.length);
+	if (!principal)
+		return refuse(event->client, REFUSED_TABLE);
+	mark.count = principal->count + 1;
+	mark.previous = principal->count ? principal->last : plugin.epoch_id;
+	mark_write(&plugin.writer, &mark);
+	if (!spool_append(&plugin.spool, SPOOL_MARK, mark.sequence, plugin.writer.object, plugin.writer.length))
+		return refuse(event->client, REFUSED_SPOOL);
+	plugin.counters[LAST_SEQUENCE] = mark.sequence;
+	principal_advance(&plugin.principals, principal, plugin.writer.hash);
+	memcpy(plugin.last, plugin.writer.hash, sizeof plugin.last);
+	(void)sodium_bin2base64(value, sizeof value, plugin.writer.object, plugin.writer.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	return mosquitto_property_add_string_pair(&event->properties, MQTT_PROP_USER_PROPERTY, PROPERTY, value);
+}
+
+static int on_message(int event_kind, void *event_data, void *userdata)
+{
+	struct mosquitto_evt_message *event = event_data;
+	(void)event_kind, (void)userdata;
+	if (!event->client) /* the broker or a plugin publishes: not marked */
+		return MOSQ_ERR_SUCCESS;
+	if (filter_matches(OWN_TOPICS, sizeof OWN_TOPICS - 1, event->topic, strlen(event->topic)))
+		return refuse(event->client, REFUSED_TOPIC);
+	int result = strip_forged(&event->properties);
+	if (result == MOSQ_ERR_SUCCESS && is_marked(event->topic, strlen(event->topic)))
+		result = mark_message(event);
+	return result;
 }
 
 /* DEFER: any other answer keeps the broker from reading its ACL file again. */
@@ -395,6 +453,13 @@ static const char *check_launcher(void)
 		return "start the broker with \"sigillo up\"";
 	(void)fcntl(LAUNCHER, F_SETFD, FD_CLOEXEC);
 	return NULL;
+}
+
+static const char *make_table(void)
+{
+	uint8_t key[PRINCIPAL_KEY];
+	randombytes_buf(key, sizeof key);
+	return principal_table_init(&plugin.principals, plugin.state.principal_limit, key) ? NULL : "no memory for the table of principals";
 }
 
 static const char *make_secret(void)
@@ -445,6 +510,7 @@ static const char *shake_hands(void)
 	const char *error = expect_packet(PACKET_STATE, plugin.state_packet, &body);
 	error = error ? error : state_decode(body, &plugin.state);
 	error = error ? error : begin_clock(&start);
+	error = error ? error : make_table();
 	error = error ? error : make_secret();
 	if (error)
 		return error;
@@ -459,7 +525,13 @@ static const char *shake_hands(void)
 	return open_spool(statement, length);
 }
 
-#define EXPORT __attribute__((visibility("default")))
+/* What is left still knows the filters, and refuses: a secret that is not there is not alive. */
+static void wipe(void)
+{
+	principal_table_free(&plugin.principals);
+	secret_free(plugin.secret);
+	plugin.secret = NULL;
+}
 
 EXPORT int mosquitto_plugin_version(int supported_version_count, const int *supported_versions)
 {
@@ -469,37 +541,52 @@ EXPORT int mosquitto_plugin_version(int supported_version_count, const int *supp
 	return -1;
 }
 
-EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, struct mosquitto_opt *options, int option_count)
+static const char *begin_marking(mosquitto_plugin_id_t *identifier)
 {
-	(void)userdata, (void)options, (void)option_count;
-	const char *error = sodium_init() < 0 ? "libsodium does not start" : check_launcher();
-	error = error ? error : shake_hands();
-	if (!error && !principal_table_init(&plugin.principals, plugin.state.principal_limit))
-		error = "no memory for the table of principals";
-	if (error) {
-		mosquitto_log_printf(MOSQ_LOG_ERR, "sigillo: the broker does not start: %s", error);
-		return MOSQ_ERR_UNKNOWN;
-	}
-	plugin.id = identifier;
 	plugin.checkpoint = plugin.state.checkpoint;
 	memcpy(plugin.last, plugin.epoch_id, sizeof plugin.last);
 	mark_writer_init(&plugin.writer, plugin.secret, plugin.epoch_id);
-	int result = mosquitto_callback_register(identifier, MOSQ_EVT_MESSAGE, on_message, NULL, NULL);
-	if (result == MOSQ_ERR_SUCCESS)
-		result = mosquitto_callback_register(identifier, MOSQ_EVT_TICK, on_tick, NULL, NULL);
-	if (result == MOSQ_ERR_SUCCESS)
-		result = mosquitto_callback_register(identifier, MOSQ_EVT_RELOAD, on_reload, NULL, NULL);
-	return result;
+	if (mosquitto_callback_register(identifier, MOSQ_EVT_MESSAGE, on_message, NULL, NULL) != MOSQ_ERR_SUCCESS ||
+	    mosquitto_callback_register(identifier, MOSQ_EVT_TICK, on_tick, NULL, NULL) != MOSQ_ERR_SUCCESS ||
+	    mosquitto_callback_register(identifier, MOSQ_EVT_RELOAD, on_reload, NULL, NULL) != MOSQ_ERR_SUCCESS)
+		return "the broker takes no callbacks";
+	plugin.id = identifier;
+	return NULL;
+}
+
+EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, struct mosquitto_opt *options, int option_count)
+{
+	(void)userdata, (void)options, (void)option_count;
+	if (plugin.id) {
+		mosquitto_log_printf(MOSQ_LOG_ERR, "sigillo: the broker does not start: the plugin is loaded twice");
+		return MOSQ_ERR_UNKNOWN;
+	}
+	memset(&plugin, 0, sizeof plugin);
+	const char *error = sodium_init() < 0 ? "libsodium does not start" : check_launcher();
+	error = error ? error : shake_hands();
+	error = error ? error : begin_marking(identifier);
+	if (error) {
+		mosquitto_log_printf(MOSQ_LOG_ERR, "sigillo: the broker does not start: %s", error);
+		wipe();
+		return MOSQ_ERR_UNKNOWN;
+	}
+	return MOSQ_ERR_SUCCESS;
 }
 
 EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int option_count)
 {
 	(void)userdata, (void)options, (void)option_count;
-	end_epoch(END_STOP);
-	send_counters();
-	spool_close(&plugin.spool);
-	principal_table_free(&plugin.principals);
-	secret_free(plugin.secret);
-	plugin.secret = NULL;
+	if (!plugin.id) /* the start failed */
+		return MOSQ_ERR_SUCCESS;
+	if (secret_alive(plugin.secret)) { /* not in a forked child: spool and launcher are the parent's */
+		end_epoch(END_STOP);
+		send_counters();
+		spool_close(&plugin.spool);
+	}
+	(void)mosquitto_callback_unregister(plugin.id, MOSQ_EVT_MESSAGE, on_message, NULL);
+	(void)mosquitto_callback_unregister(plugin.id, MOSQ_EVT_TICK, on_tick, NULL);
+	(void)mosquitto_callback_unregister(plugin.id, MOSQ_EVT_RELOAD, on_reload, NULL);
+	wipe();
+	plugin.id = NULL;
 	return MOSQ_ERR_SUCCESS;
 }

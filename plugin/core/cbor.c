@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define MAX_DEPTH 16
+#define MAX_OPEN 16 /* arrays, maps and tags open at once */
 
 uint8_t *cbor_put_head(uint8_t *out, enum cbor_major major, uint64_t value)
 {
@@ -116,11 +116,11 @@ bool cbor_get_null(struct cbor_reader *reader)
 	return true;
 }
 
-static void skip_item(struct cbor_reader *reader, int depth)
+static void skip_item(struct cbor_reader *reader, int open)
 {
 	unsigned major = 0;
 	uint64_t value = any_head(reader, &major);
-	if (depth > MAX_DEPTH || (major == CBOR_SIMPLE && (value < CBOR_FALSE || value > CBOR_NULL)) || major == CBOR_TAG || major == CBOR_MAP)
+	if ((major == CBOR_ARRAY && open == MAX_OPEN) || (major == CBOR_SIMPLE && (value < CBOR_FALSE || value > CBOR_NULL)) || major == CBOR_TAG || major == CBOR_MAP)
 		reader->failed = true;
 	if (major == CBOR_BYTES || major == CBOR_TEXT) {
 		const uint8_t *data = skip(reader, value);
@@ -128,13 +128,13 @@ static void skip_item(struct cbor_reader *reader, int depth)
 			reader->failed = true;
 	}
 	for (uint64_t i = 0; major == CBOR_ARRAY && i < value && !reader->failed; i++)
-		skip_item(reader, depth + 1);
+		skip_item(reader, open + 1);
 }
 
-struct span cbor_get_item(struct cbor_reader *reader)
+struct span cbor_get_item(struct cbor_reader *reader, int open)
 {
 	const uint8_t *start = reader->at;
-	skip_item(reader, 1);
+	skip_item(reader, open);
 	return (struct span){start, reader->failed ? 0 : (size_t)(reader->at - start)};
 }
 

@@ -31,8 +31,9 @@ struct span cbor_get_string(struct cbor_reader *reader, enum cbor_major major);
 bool cbor_get_bool(struct cbor_reader *reader);
 /* True, and past it, where the next item is null. */
 bool cbor_get_null(struct cbor_reader *reader);
-/* The next item, whole and well-formed, as it stands. Maps are refused: inside a statement's values there are none. */
-struct span cbor_get_item(struct cbor_reader *reader);
+/* The next item, whole and well-formed, as it stands, inside `open` arrays and maps. Maps are refused: inside a
+ * statement's values there are none. */
+struct span cbor_get_item(struct cbor_reader *reader, int open);
 /* True where everything was read and nothing failed. */
 bool cbor_done(const struct cbor_reader *reader);
 

@@ -1,4 +1,4 @@
-/* Clock guard: design of the time in a mark (spec/mark.md, keys 3 and 4).
+/* Clock guard: spec/mark.md, "Clock" (keys 3 and 4 of a mark).
  *
  * Invariants: stamps never fall, also not below the floor that the epochs before left; a step of the clock larger than
  * the tolerance, in either direction, refuses for the rest of the epoch. Small steps backward are held: the stamp stays

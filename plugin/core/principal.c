@@ -1,14 +1,16 @@
 /* Bounded table of principals (spec/mark.md, keys 11 and 12). Never evicts: a forgotten principal would start again
- * at count 1, and its chain would break. Open addressing by the SHA-256 of the name, which no client can steer. */
+ * at count 1, and its chain would break. Open addressing by the SHA-256 of a random key and the name: whoever may choose
+ * names cannot choose their places. */
 #include "principal.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool principal_table_init(struct principal_table *table, size_t limit)
+bool principal_table_init(struct principal_table *table, size_t limit, const uint8_t key[PRINCIPAL_KEY])
 {
 	size_t capacity = 2;
+	memcpy(table->key, key, sizeof table->key);
 	while (capacity < 2 * limit)
 		capacity *= 2;
 	table->slots = calloc(capacity, sizeof *table->slots);
@@ -26,9 +28,13 @@ void principal_table_free(struct principal_table *table)
 
 struct principal *principal_find(struct principal_table *table, const char *name, size_t length)
 {
+	crypto_hash_sha256_state state;
 	uint8_t digest[32];
-	(void)crypto_hash_sha256(digest, (const uint8_t *)name, length);
 	size_t at;
+	(void)crypto_hash_sha256_init(&state);
+	(void)crypto_hash_sha256_update(&state, table->key, sizeof table->key);
+	(void)crypto_hash_sha256_update(&state, (const uint8_t *)name, length);
+	(void)crypto_hash_sha256_final(&state, digest);
 	memcpy(&at, digest, sizeof at);
 	for (at &= table->capacity - 1;; at = (at + 1) & (table->capacity - 1)) {
 		struct principal *slot = &table->slots[at];

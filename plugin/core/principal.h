@@ -6,20 +6,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PRINCIPAL_KEY 16 /* bytes */
+
 struct principal {
-	uint8_t name[32]; /* SHA-256 of the principal's name */
+	uint8_t name[32]; /* SHA-256 of the table's key and the principal's name */
 	uint8_t last[32]; /* object hash of its last mark */
 	uint64_t count;   /* 0: the slot is free */
 };
 
 struct principal_table {
+	uint8_t key[PRINCIPAL_KEY];
 	struct principal *slots;
 	size_t capacity; /* a power of two, at least twice `limit` */
 	size_t limit;
 	size_t used;
 };
 
-bool principal_table_init(struct principal_table *table, size_t limit);
+/* `key`: random bytes that no client knows. False where there is no memory. */
+bool principal_table_init(struct principal_table *table, size_t limit, const uint8_t key[PRINCIPAL_KEY]);
 void principal_table_free(struct principal_table *table);
 /* The principal's slot; a free one (count 0) where it is new; NULL where it is new and the table is full. A new
  * principal is in the table only once `principal_advance` was called. */

@@ -6,6 +6,9 @@
 #include "filter.h"
 #include <string.h>
 
+#define OPEN_AROUND_VALUES 2 /* STATE's array, and a map */
+#define BRIDGE_PRINCIPALS 20
+
 static const char *get_previous(struct span value, struct state *state)
 {
 	struct cbor_reader reader = cbor_reader(value);
@@ -80,7 +83,7 @@ static bool get_map(struct cbor_reader *reader, struct span *values, uint64_t li
 		uint64_t key = cbor_get_head(reader, CBOR_UINT);
 		if (key <= before || key >= limit)
 			return false;
-		values[key] = cbor_get_item(reader);
+		values[key] = cbor_get_item(reader, OPEN_AROUND_VALUES);
 		before = key;
 	}
 	return !reader->failed;
@@ -93,6 +96,8 @@ static const char *get_fields(struct state *state)
 		if (own != (state->values[key].length == 0))
 			return own ? "fields: a key that is the plugin's" : "fields: a key is missing";
 	}
+	if (state->values[BRIDGE_PRINCIPALS].length)
+		return "bridge principals: this plugin keeps no foreign marks";
 	bool wrong = false;
 	(void)get_number(state->values[1], 1, &wrong);
 	state->epoch = (uint32_t)get_number(state->values[2], UINT32_MAX, &wrong);

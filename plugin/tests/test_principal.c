@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const uint8_t key[PRINCIPAL_KEY] = {7};
+
 static struct principal *mark_once(struct principal_table *table, const char *name, uint8_t fill)
 {
 	uint8_t hash[32];
@@ -21,7 +23,7 @@ static void full_table_never_evicts(void)
 	enum { LIMIT = 512 };
 	struct principal_table table;
 	char name[32];
-	CHECK(principal_table_init(&table, LIMIT));
+	CHECK(principal_table_init(&table, LIMIT, key));
 	for (int i = 0; i < LIMIT; i++) {
 		(void)snprintf(name, sizeof name, "tracker-%d", i);
 		CHECK(mark_once(&table, name, (uint8_t)i) != NULL);
@@ -42,7 +44,7 @@ static void full_table_never_evicts(void)
 static void new_only_after_its_first_mark(void)
 {
 	struct principal_table table;
-	CHECK(principal_table_init(&table, 1));
+	CHECK(principal_table_init(&table, 1, key));
 	CHECK(principal_find(&table, "a", 1)->count == 0); /* its spool record did not fit, say */
 	struct principal *slot = mark_once(&table, "b", 1);
 	CHECK(slot && slot->count == 1);
@@ -54,9 +56,11 @@ static void new_only_after_its_first_mark(void)
 
 static bool falls_on(const char *name, size_t capacity, size_t place)
 {
-	uint8_t digest[32];
-	size_t at;
-	(void)crypto_hash_sha256(digest, (const uint8_t *)name, strlen(name));
+	uint8_t digest[32], keyed[PRINCIPAL_KEY + 32];
+	size_t at, length = strlen(name);
+	memcpy(keyed, key, sizeof key);
+	memcpy(keyed + sizeof key, name, length);
+	(void)crypto_hash_sha256(digest, keyed, sizeof key + length);
 	memcpy(&at, digest, sizeof at);
 	return (at & (capacity - 1)) == place;
 }
@@ -66,7 +70,7 @@ static void collisions_chain_over_the_end(void)
 	enum { LIMIT = 8, TRIED = 9 };
 	struct principal_table table;
 	char names[TRIED][32];
-	CHECK(principal_table_init(&table, LIMIT));
+	CHECK(principal_table_init(&table, LIMIT, key));
 	for (int found = 0, i = 0; found < TRIED; i++) {
 		(void)snprintf(names[found], sizeof *names, "p%d", i);
 		found += falls_on(names[found], table.capacity, table.capacity - 1);

@@ -74,8 +74,9 @@ static void good_state_is_read(void)
 	CHECK(state.spool_folder.length == 2 && memcmp(state.spool_folder.data, "/s", 2) == 0);
 	CHECK(state.segment_size == 65536 && state.principal_limit == 10 && state.bound_meaningful);
 	free(body.data);
-	draft.fields[20] = "816162"; /* bridge principals, the one optional key */
-	CHECK(decode(&draft, &state) == NULL && state.values[20].length == 3);
+	draft.fields[18] = "818181818181818181818181818100"; /* 16 deep */
+	CHECK(decode(&draft, &state) == NULL);
+	draft.fields[18] = "f6";
 	draft.fields[2] = "01", draft.fields[3] = "f6", draft.fields[9] = "00", draft.run_time[4] = "f4";
 	draft.fields[12] = "8463782f79" H32 "05" H32;
 	CHECK(decode(&draft, &state) == NULL && state.floor == 0 && state.refuse_unsynchronised && !state.bound_meaningful);
@@ -160,7 +161,8 @@ static const struct refusal refusals[] = {
 	{"undefined", 0, 18, "f7"},
 	{"tag 18", 0, 18, "d2f6"},
 	{"float", 0, 18, "fb0000000000000000"},
-	{"nested 17 deep", 0, 18, "818181818181818181818181818181818100"},
+	{"nested 17 deep, STATE's own two included", 0, 18, "81818181818181818181818181818100"},
+	{"bridge principals", 0, 20, "816162"},
 	{"no folder", 1, 1, NULL},
 	{"no segment size", 1, 2, NULL},
 	{"no limit", 1, 3, NULL},

@@ -10,6 +10,8 @@
 
 bool unit_check(bool good, const char *condition, const char *file, int line);
 void unit_run(const char *name, void (*test)(void));
+/* Print the sum; the exit status. */
+int unit_end(void);
 /* Say what a test leaves out, and why. */
 void unit_skip(const char *what, const char *why);
 
@@ -31,6 +33,8 @@ struct vector {
 	size_t count;
 };
 
+/* Where the vectors are. */
+void unit_vectors(const char *folder);
 /* Call `use` for each file of a folder below the vectors, by name; a check fails where there is none. */
 void each_vector(const char *folder, void (*use)(const struct vector *vector));
 /* A value as it stands; NULL where the vector has no such line. */

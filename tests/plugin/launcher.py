@@ -53,7 +53,7 @@ FIELDS = statement.StatementFields(
 def wait_until(condition: object, what: str) -> None:
     """Call `condition` until it is true."""
     deadline = time.monotonic() + PATIENCE_S
-    while not condition():  # type: ignore[operator] # a callable; its return type is any
+    while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S} s"
         time.sleep(0.02)
 
@@ -72,6 +72,7 @@ class Broker:
     users: tuple[str, ...] = ()
     segment_size: int = 1 << 20
     max_principals: int = 100
+    per_listener: bool = False
     run_as: str | None = None
     folder: Path = field(init=False)
     port: int = field(init=False)
@@ -107,7 +108,12 @@ class Broker:
 
     def _configure(self) -> Path:
         # max_queued_messages 0 is no limit, but on 2.0.11 a refused publisher is then disconnected after its PUBACK.
-        lines = ["per_listener_settings false", "log_dest stderr", "log_type all", "max_queued_messages 100000"]
+        lines = [
+            f"per_listener_settings {str(self.per_listener).lower()}",
+            "log_dest stderr",
+            "log_type all",
+            "max_queued_messages 100000",
+        ]
         lines += ["max_inflight_messages 0", f"listener {self.port} 127.0.0.1", f"plugin {self.folder}/sigillo.so"]
         lines.append(f"allow_anonymous {'false' if self.users else 'true'}")
         if self.users:
@@ -128,7 +134,7 @@ class Broker:
         self.launcher.settimeout(PATIENCE_S)
         with (self.folder / "log").open("wb") as log, theirs:
             chosen = theirs if stdin is None else stdin
-            self.process = subprocess.Popen(command, stdin=chosen, stdout=log, stderr=log, user=self.run_as)  # type: ignore[call-overload] # anything with a fileno
+            self.process = subprocess.Popen(command, stdin=chosen, stdout=log, stderr=log, user=self.run_as)
 
     def shake_hands(self) -> None:
         self.launcher.send(handshake.encode_packet(self.state()))
@@ -217,8 +223,8 @@ class Broker:
 @contextlib.contextmanager
 def broker(**settings: object) -> Iterator[Broker]:
     """A broker, not started, and away with it."""
-    fields = replace(FIELDS, **settings.pop("fields", {}))  # type: ignore[arg-type] # names and values of fields
-    made = Broker(fields=fields, **settings)  # type: ignore[arg-type] # as above
+    fields = replace(FIELDS, **settings.pop("fields", {}))
+    made = Broker(fields=fields, **settings)
     try:
         yield made
     finally:

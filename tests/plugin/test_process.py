@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .launcher import Broker, broker, is_root, wait_until
-from .peer import Wire, publish_packet
+from .peer import Peer, Wire, publish_packet
 
 MESSAGES = 300
 
@@ -31,6 +34,49 @@ def secret_pages(pid: int) -> list[set[str]]:
 
 def test_one_page_holds_the_secrets(running: Broker) -> None:
     assert len(secret_pages(running.process.pid)) == 1
+
+
+def writable(pid: int) -> Iterator[tuple[int, int]]:
+    """Start and end of the mappings that can be written."""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, flags, *_ = line.split()
+        start, end = (int(part, 16) for part in span.split("-"))
+        if "w" in flags:
+            yield start, end
+
+
+def test_memory_holds_one_copy_of_the_key(running: Broker) -> None:
+    """Neither the stack nor the heap keeps what making and using the key left there."""
+    public_key = running.signed.statement.epoch_key
+    with Peer(running.port, "publisher") as publisher:
+        for i in range(50):
+            assert publisher.publish("m/t", b"%d" % i) == 0
+    pid = running.process.pid
+    found = []
+    try:
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+            for start, end in writable(pid):
+                memory.seek(start)
+                found.append(memory.read(end - start))
+    except PermissionError:
+        pytest.skip("may not read the broker's memory")
+    seeds = {
+        content[at - 32 : at]
+        for content in found
+        for at in occurrences(content, public_key)
+        if at >= 32 and raw_public_key(content[at - 32 : at]) == public_key
+    }
+    assert len(seeds) == 1  # libsodium keeps seed ‖ public key
+    seed = seeds.pop()
+    assert sum(len(occurrences(content, seed)) for content in found) == 1
+
+
+def occurrences(content: bytes, part: bytes) -> list[int]:
+    return [match.start() for match in re.finditer(re.escape(part), content)]
+
+
+def raw_public_key(seed: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def test_broker_is_not_dumpable() -> None:

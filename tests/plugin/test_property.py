@@ -79,7 +79,7 @@ def test_own_topics_are_closed_for_writers(running: Broker) -> None:
     with Peer(running.port, "reader") as reader, Peer(running.port, "publisher") as publisher:
         assert reader.subscribe("sigillo/#") == [2]  # for readers they are open
         reader.subscribe("done")
-        for topic in ("sigillo/x", "sigillo/checkpoint", "sigillo/"):
+        for topic in ("sigillo/x", "sigillo/checkpoint", "sigillo/", "sigillo"):
             assert publisher.publish(topic, retain=True) == 0x87
         with Peer(running.port, "old", v5=False) as old:
             old.publish("sigillo/x")  # a 3.1.1 PUBACK has no reason; the message is gone all the same

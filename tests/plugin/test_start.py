@@ -67,6 +67,20 @@ def test_launcher_gone_at_once() -> None:
         assert "the launcher closed the connection" in refused(made)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["STATE", "GO"])
+def test_silent_launcher_is_waited_for_but_not_for_ever(step: str) -> None:
+    with broker() as made:
+        if step == "STATE":
+            made.launch()
+        else:
+            shake_until_go(made)
+        assert made.process.wait(60) > 0
+        assert "the launcher said nothing for 30 s" in made.log
+        assert not made.listens()
+        assert not any(made.spool.iterdir())
+
+
 def shake_until_go(made: Broker) -> bytes:
     made.launch()
     made.launcher.send(encode_packet(made.state()))
@@ -126,6 +140,12 @@ def malformed(state: State) -> Iterator[tuple[str, bytes, str]]:
     yield "datagram", encode_packet(replace(state, fields=datagram)), 'carrier: this plugin has only "property"'
     strict = replace(state.fields, durability=Durability.STRICT)
     yield "strict", encode_packet(replace(state, fields=strict)), 'durability: this plugin has only "buffered"'
+    bridge = replace(state.fields, bridge_principals=("bridge",))
+    yield (
+        "bridge",
+        encode_packet(replace(state, fields=bridge)),
+        "bridge principals: this plugin keeps no foreign marks",
+    )
 
 
 def test_malformed_states() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from sigillo.core.bytes import EMPTY_ROOT
+from sigillo.core.epoch import EndReason
 from sigillo.core.handshake import Counters, NewCheckpoint, decode_packet, encode_packet
 from sigillo.core.mark import Checkpoint
 
-from .launcher import PATIENCE_S, Broker, wait_until
+from .launcher import PATIENCE_S, Broker, broker, wait_until
 from .peer import TIME_MARK, Peer
 
 FIVE, SEVEN, THREE = (Checkpoint(size, bytes([size]) * 32) for size in (5, 7, 3))
@@ -75,3 +76,23 @@ def test_launcher_that_does_not_read_stalls_nobody(running: Broker) -> None:
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             assert publisher.publish("m/t") == 0
+
+
+def test_without_ticks_messages_do_their_work() -> None:
+    """Mosquitto 2.0.11 gives no ticks under this setting; `sigillo up` refuses it, the plugin bears it."""
+    with broker(per_listener=True, segment_size=65536) as made:
+        made.start()
+        with Peer(made.port, "publisher") as publisher:
+            send(made, FIVE)
+            wait_until(lambda: newest(made, publisher) == FIVE, "checkpoint 5")
+            made.launcher.close()
+
+            def ended() -> bool:
+                if publisher.client.is_connected():
+                    publisher.send("m/t")
+                time.sleep(0.2)
+                return made.process.poll() is not None
+
+            wait_until(ended, "the end")
+        assert made.process.returncode == 0
+        assert made.end().reason is EndReason.LAUNCHER_GONE
