@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError, VerificationError
-from sigillo.core.evidence import EpochLine, Line, MessageLine, split_lines
+from sigillo.core.evidence import EpochLine, Line, MessageLine
+from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 from sigillo.core.verdict import Verdict
 from sigillo.core.verify import verify

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sigillo.core.appraise import appraise
-from sigillo.core.evidence import Line, split_lines
+from sigillo.core.evidence import Line
+from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
@@ -149,12 +150,12 @@ def not_verified() -> dict[str, bytes]:
 
     def publish(name: str, **lies: object) -> None:
         story = base()
-        story.broker.publish(story.first, **lies)  # type: ignore[arg-type]  # any field of a mark
+        story.broker.publish(story.first, **lies)
         made[name] = story.broker.file()
 
     def start(name: str, **lies: object) -> None:
         story = Story()
-        story.broker.start(**lies)  # type: ignore[arg-type]  # any field of a statement
+        story.broker.start(**lies)
         story.broker.publish(story.first)
         made[name] = story.broker.file()
 

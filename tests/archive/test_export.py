@@ -115,7 +115,7 @@ def test_forged_marks_are_left_out(scene: Scene) -> None:
     assert scene.broker.epoch is not None
     scene.broker.epoch.sequence = 1
     scene.broker.epoch.chains["crate-1"].count = 1
-    scene.broker.epoch.chains["crate-1"].previous = decode_mark(scene.broker.lines[1].mark).object_hash  # type: ignore[union-attr]  # a message
+    scene.broker.epoch.chains["crate-1"].previous = decode_mark(scene.broker.lines[1].mark).object_hash
     scene.send(scene.one)
     lines, tally = scene.export(scene.one)
     verified(scene, lines)

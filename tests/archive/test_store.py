@@ -38,12 +38,11 @@ def test_a_forged_mark_does_not_keep_the_real_one_out(tmp_path: Path) -> None:
         assert len(list(store.messages(MESSAGE.epoch_id, ["crate-1"]))) == 2
 
 
-def test_order_and_range(tmp_path: Path) -> None:
+def test_order(tmp_path: Path) -> None:
     with Store.open(tmp_path / "a") as store:
         store.add([replace(MESSAGE, sequence=n) for n in (3, 1, 2)], [])
         assert [m.sequence for m in store.messages(MESSAGE.epoch_id, ["crate-1"])] == [1, 2, 3]
         assert [m.sequence for m in store.messages(MESSAGE.epoch_id, ["crate-1"], newest_first=True)] == [3, 2, 1]
-        assert [m.sequence for m in store.messages(MESSAGE.epoch_id, ["crate-1"], first_sequence=2)] == [2, 3]
         assert list(store.messages(MESSAGE.epoch_id, ["crate-9"])) == []
         assert list(store.messages(rb"\9" * 32, ["crate-1"])) == []
 

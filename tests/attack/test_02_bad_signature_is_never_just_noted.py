@@ -41,7 +41,7 @@ def statement_signature(line: Line) -> Line:
 def countersignature(line: Line) -> Line:
     assert isinstance(line, EpochLine)
     sign1 = decode_statement(line.statement).sign1
-    own, empty, signature = sign1.unprotected[11]  # type: ignore[misc]  # decode_statement has checked it
+    own, empty, signature = sign1.unprotected[11]
     changed = dataclasses.replace(sign1, unprotected={11: [own, empty, last_byte_changed(signature)]})
     return dataclasses.replace(line, statement=changed.encode())
 
@@ -64,7 +64,7 @@ def end_signature(line: Line) -> Line:
         (1, device_signature, 6),
     ],
 )
-def test_one_bad_signature_among_good_ones_decides(at: int, change, step: int) -> None:  # type: ignore[no-untyped-def]
+def test_one_bad_signature_among_good_ones_decides(at: int, change, step: int) -> None:
     story = honest()
     lines = list(story.broker.lines)
     lines[at] = change(lines[at])

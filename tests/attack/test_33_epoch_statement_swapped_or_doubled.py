@@ -71,7 +71,7 @@ def test_a_trusted_operator_cannot_speak_in_anothers_name() -> None:
     policy = dataclasses.replace(story.policy, operators=(story.broker.trust(), other.trust()))
     for lies in ({"operator": "Example Broker"}, {"log_origin": "broker.example/log"}):
         fresh = Broker("Other Broker", "other.example/log", "other")
-        fresh.start(**lies)  # type: ignore[arg-type]  # any fields of a statement
+        fresh.start(**lies)
         fresh.publish(story.first, payload=story.first.datagram())
         assert failing_steps(verdict_on(fresh.lines, policy)) == [3]
 

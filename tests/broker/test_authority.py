@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sigillo.broker.authority import Authority, new_key, request_for
+from sigillo.broker.authority import Authority
 from sigillo.broker.error import BrokerError
+from sigillo.x509 import new_key, request_for
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sigillo.broker.authority import new_key, private_pem
 from sigillo.broker.configuration import access_list, read_configuration
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.statement import PrincipalSource
+from sigillo.x509 import new_key, private_pem
 
 from .operator import SETTINGS, installed
 

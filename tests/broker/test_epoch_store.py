@@ -40,7 +40,7 @@ def past(folder: OperatorFolder, broker: Broker, archived: bytes | None = None, 
 
 def end_of(epoch: Epoch, time_ns: int, **lies: object) -> bytes:
     fields = {"last_sequence": epoch.sequence, "time_ns": time_ns, "reason": EndReason.STOP, "last": epoch.last} | lies
-    end = EpochEnd(clock=Broker().clock, **fields)  # type: ignore[arg-type]  # fields by name
+    end = EpochEnd(clock=Broker().clock, **fields)
     return encode_epoch_end(end, epoch.epoch_id, epoch.key.sign)
 
 
@@ -101,7 +101,7 @@ def test_a_torn_tail_is_named_and_what_is_before_it_stands(folder: OperatorFolde
 def test_a_fault_with_records_behind_it_is_named_as_such(folder: OperatorFolder, broker: Broker) -> None:
     broker.start()
     data = bytearray(segment(broker, [broker.publish(CRATE) for _ in range(3)]))
-    second = data.index(decode_mark(broker.lines[2].mark).sign1.signature)  # type: ignore[union-attr]  # a message
+    second = data.index(decode_mark(broker.lines[2].mark).sign1.signature)
     data[second] ^= 1
     keep(folder, broker, bytes(data))
     found = past(folder, broker)

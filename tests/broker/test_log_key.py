@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sigillo.broker.authority import new_key, private_pem
 from sigillo.broker.error import BrokerError
 from sigillo.broker.log_key import SigningLogKey
 from sigillo.core.cose import verify_ed25519
 from sigillo.core.note import LogKey
+from sigillo.x509 import new_key, private_pem
 
 ORIGIN = "broker.example/log"
 

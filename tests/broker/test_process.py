@@ -26,7 +26,7 @@ def answer(name: str, account: Account, question: object) -> object:
     reader, writer = os.pipe()
 
     def main() -> None:
-        os.write(writer, json.dumps(question()).encode())  # type: ignore[operator]  # a function
+        os.write(writer, json.dumps(question()).encode())
 
     child = start_child(name, account, [writer], main)
     os.close(writer)

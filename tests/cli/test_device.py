@@ -20,7 +20,7 @@ from sigillo.core.datagram import decode_datagram
 from sigillo.core.reading import decode_reading
 from sigillo.device.key import load_certificate, load_csr, load_public_key
 from sigillo.device.registry import certificate_id
-from sigillo.device.store import Store
+from sigillo.device.store import Outbox
 from tests.device.plain_broker import PATIENCE_S, PlainBroker, private_pem, public_pem, running, until
 
 SIGILLO = [sys.executable, "-m", "sigillo.cli.main"]
@@ -98,8 +98,8 @@ def test_sign_to_a_file_and_to_a_pipe(crate: Path, tmp_path: Path) -> None:
     key.verify(reading.signature, reading.signed_bytes)
     fields = json.loads(run("sign", crate, "--body", "{}", "-o", tmp_path / "n", "--json").stdout)
     assert fields["sequence"] == 4 and fields["topic"] == TOPIC
-    with Store(crate) as store:
-        assert (store.sequence, store.pending) == (4, [])
+    with Outbox(crate) as outbox:
+        assert (outbox.sequence, outbox.pending) == (4, [])
 
 
 def test_sign_refuses(crate: Path, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_sign_refuses(crate: Path, tmp_path: Path) -> None:
     refused("sign", crate, "--body", "{}", "-o", tmp_path / "no" / "m", match="it stays in the outbox")
     assert not (tmp_path / "m").exists()
     assert (tmp_path / "there").read_text() == "kept"
-    with Store(crate) as store:  # the last one was signed: its number is taken, and not lost
-        assert [message.sequence for message in store.pending] == [1]
+    with Outbox(crate) as outbox:  # the last one was signed: its number is taken, and not lost
+        assert [message.sequence for message in outbox.pending] == [1]
 
 
 def test_sign_into_a_closed_pipe_loses_nothing(crate: Path) -> None:
@@ -129,8 +129,8 @@ def test_sign_into_a_closed_pipe_loses_nothing(crate: Path) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert done.returncode == 2 and b"it stays in the outbox" in done.stderr and b"ignored" not in done.stderr
-    with Store(crate) as store:
-        assert [message.sequence for message in store.pending] == [1]
+    with Outbox(crate) as outbox:
+        assert [message.sequence for message in outbox.pending] == [1]
 
 
 def test_sign_writes_no_binary_to_a_terminal(crate: Path) -> None:
@@ -285,9 +285,9 @@ def test_kill_9_and_again(broker: PlainBroker, tmp_path: Path) -> None:
                 until(lambda: len(received) >= before + 3)  # noqa: B023 (called at once)
                 process.kill()
         run("simulate", crate, "--broker", broker.address, "--count", 0)
-        with Store(crate) as store:
-            assert store.pending == []
-            last = store.sequence
+        with Outbox(crate) as outbox:
+            assert outbox.pending == []
+            last = outbox.sequence
         until(lambda: {decode_datagram(m.payload).ver for m in received} == set(range(1, last + 1)))
         time.sleep(0.1)
     contents = {m.payload for m in received}

@@ -20,7 +20,7 @@ from sigillo.broker.process import FAILED, start_child
 from sigillo.cli.evidence import _open_archive
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.epoch import EndReason, EpochEnd, encode_epoch_end
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.core.verify import verify
 
 from ..adversary.broker import NOW_NS, Broker

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from sigillo.broker.event import Event, cut, decode_event
+from sigillo.broker.event import Event, EventName, cut, decode_event
 from sigillo.broker.folder import OperatorFolder
 from sigillo.cli import up_text
 from sigillo.cli.up_text import Narrator
+from tests.house.checkout import CHECKOUT
 
 COUNTS = {
     "marked": 1,
@@ -31,7 +33,7 @@ def tell(said: list[str]) -> Narrator:
 
 
 def test_an_event_survives_the_pipe() -> None:
-    event = Event("ended", {"epoch": 1, "reason": None, "clean": True, "findings": ["é\n"]})
+    event = Event(EventName.ENDED, {"epoch": 1, "reason": None, "clean": True, "findings": ["é\n"]})
     assert decode_event(event.encode()) == event
     assert "\n" not in event.encode()
     assert len(cut("x" * 10_000)) < 1000
@@ -43,37 +45,48 @@ def test_counts_are_said_at_most_every_few_seconds(
     now = 100.0
     monkeypatch.setattr(up_text.time, "monotonic", lambda: now)
     for marked in range(1, 4):
-        tell(Event("counters", COUNTS | {"marked": marked}))
+        tell(Event(EventName.COUNTERS, COUNTS | {"marked": marked}))
     assert said == ["1 message marked"]
     now += 10
-    tell(Event("counters", COUNTS | {"marked": 9, "refused_clock": 2, "stripped": 1}))
+    tell(Event(EventName.COUNTERS, COUNTS | {"marked": 9, "refused_clock": 2, "stripped": 1}))
     assert said[1] == "9 messages marked; 2 refused for the clock, 1 forged time-mark properties stripped"
-    tell(Event("counters", COUNTS | {"marked": 9, "refused_clock": 2, "stripped": 1}))
+    tell(Event(EventName.COUNTERS, COUNTS | {"marked": 9, "refused_clock": 2, "stripped": 1}))
     assert len(said) == 2
 
 
 def test_the_end_says_the_last_counts_at_once(tell: Narrator, said: list[str]) -> None:
     ended = {"epoch": 1, "clean": False, "reason": None, "last_sequence": 7, "findings": ["torn"]}
-    tell(Event("counters", COUNTS))
-    tell(Event("ended", ended | COUNTS | {"marked": 7}))
+    tell(Event(EventName.COUNTERS, COUNTS))
+    tell(Event(EventName.ENDED, ended | COUNTS | {"marked": 7}))
     assert said[1:] == ["7 messages marked", "epoch 1 ended WITHOUT a signed end, last mark 7", "warning: torn"]
 
 
 def test_a_dead_child_is_named_with_its_last_lines(tell: Narrator, said: list[str]) -> None:
-    tell(Event("child-died", {"child": "broker", "how": "exit code 1", "lines": ["Error: Address already in use"]}))
+    tell(
+        Event(
+            EventName.CHILD_DIED, {"child": "broker", "how": "exit code 1", "lines": ["Error: Address already in use"]}
+        )
+    )
     assert said == ["error: the broker ended by itself: exit code 1", "  Error: Address already in use"]
 
 
 def test_what_is_not_separated_is_said_with_its_reason(tell: Narrator, said: list[str]) -> None:
-    tell(Event("accounts", {"broker": "me", "rest": "me", "separated": False, "reason": "of a test"}))
+    tell(Event(EventName.ACCOUNTS, {"broker": "me", "rest": "me", "separated": False, "reason": "of a test"}))
     assert said == ["NOT SEPARATED: me runs the broker and holds the log key, because of a test"]
 
 
 def test_control_characters_of_the_brokers_log_are_escaped(tell: Narrator, said: list[str]) -> None:
-    tell(Event("broker-log", {"line": "\x1b[2Jhello"}))
+    tell(Event(EventName.BROKER_LOG, {"line": "\x1b[2Jhello"}))
     assert "\x1b" not in said[0]
 
 
-def test_unknown_events_are_passed_over(tell: Narrator, said: list[str]) -> None:
-    tell(Event("something-new", {}))
+def test_every_event_has_an_answer_or_is_left_unsaid(tell: Narrator, said: list[str]) -> None:
+    assert tell.known == set(EventName)
+    for name in up_text.UNSAID:
+        tell(Event(name))
     assert said == []
+
+
+def test_the_page_of_events_names_each_once() -> None:
+    page = (CHECKOUT / "docs/events.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == list(EventName)

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from sigillo.core.appraise import appraise
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy
 from sigillo.core.verdict import MAX_LISTED, STEPS, Result, Verdict

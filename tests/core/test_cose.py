@@ -87,7 +87,7 @@ def test_every_bit_flip_fails_verification(kind: str) -> None:
     data = OBJECTS[kind]
     good = cose.decode_sign1(data, form)
     cose.verify_ed25519(EPOCH.public, good.signature, good.signed_bytes())
-    salt = data.find(good.unprotected[cose.SALT]) if good.unprotected else -1  # type: ignore[arg-type]  # bytes
+    salt = data.find(good.unprotected[cose.SALT]) if good.unprotected else -1
     for position in range(len(data)):
         if salt <= position < salt + mark.SALT_SIZE:
             continue  # the salt is outside the signature; a wrong one fails the commitment

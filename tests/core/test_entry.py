@@ -40,7 +40,7 @@ def test_what_decodes_re_encodes_to_itself(data: bytes) -> None:
         LogEntry(Kind.EPOCH_STATEMENT, 1, 1, HASH),
         LogEntry(Kind.EPOCH_END, 1, -1, HASH),
         LogEntry(Kind.EPOCH_END, 1, 0, HASH[1:]),
-        LogEntry(9, 1, 1, HASH),  # type: ignore[arg-type]  # a kind that is none
+        LogEntry(9, 1, 1, HASH),
     ],
 )
 def test_what_cannot_be_decoded_is_not_encoded(entry: LogEntry) -> None:

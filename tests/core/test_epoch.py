@@ -11,21 +11,28 @@ from hypothesis import strategies as st
 
 from sigillo.core import cbor, epoch
 from sigillo.core.cose import verify_ed25519
-from sigillo.core.epoch import (
-    Attester,
-    AttesterKind,
-    EndReason,
-    EpochEnd,
-    EpochStatement,
-    ListenerKey,
-    MarkedFilter,
-    Previous,
-    Seal,
-    StatementFields,
-)
+from sigillo.core.epoch import EndReason, EpochEnd, Seal
 from sigillo.core.errors import DecodeError
 from sigillo.core.mark import Checkpoint, Clock
-from sigillo.core.statement import DAEMONS, UNMARKED_PATHS
+from sigillo.core.statement import (
+    DAEMONS,
+    UNMARKED_PATHS,
+    Attester,
+    AttesterKind,
+    Carrier,
+    Durability,
+    EpochStatement,
+    HowEnded,
+    ListenerKey,
+    MarkedFilter,
+    Mode,
+    OnBadClock,
+    Previous,
+    PrincipalSource,
+    StatementFields,
+    decode_statement_fields,
+    encode_statement_fields,
+)
 from tests.core.test_mark import CLOCK, HASH, U64
 from tests.vector import sample
 from tests.vector.key import EPOCH, LOG, filler
@@ -39,7 +46,7 @@ ORIGIN = st.from_regex(r"[a-z.]{1,20}(/[a-z]{1,5})?", fullmatch=True)
 def statements(draw: st.DrawFn) -> EpochStatement:
     number = draw(st.integers(1, 2**32 - 1))
     start = draw(U64)
-    previous = Previous(draw(st.sampled_from(epoch.HowEnded)), draw(HASH), draw(U64), draw(st.integers(0, start)))
+    previous = Previous(draw(st.sampled_from(HowEnded)), draw(HASH), draw(U64), draw(st.integers(0, start)))
     levels = draw(st.lists(LEVEL | st.just("+"), min_size=1, max_size=4))
     topic_filter = "/".join(levels) or "#"
     attester = st.builds(Attester, st.just(AttesterKind.TPM), st.binary(min_size=1, max_size=66))
@@ -50,8 +57,8 @@ def statements(draw: st.DrawFn) -> EpochStatement:
         clock_daemon=draw(st.sampled_from(DAEMONS)),
         clock_authenticated=draw(st.booleans()),
         clock_correction_ns=draw(st.integers(-(2**63), 2**63 - 1)),
-        on_bad_clock=draw(st.sampled_from(epoch.OnBadClock)),
-        durability=draw(st.sampled_from(epoch.Durability)),
+        on_bad_clock=draw(st.sampled_from(OnBadClock)),
+        durability=draw(st.sampled_from(Durability)),
         operator=draw(NAME),
         log_origin=draw(ORIGIN),
         log_key_id=draw(HASH),
@@ -61,10 +68,10 @@ def statements(draw: st.DrawFn) -> EpochStatement:
         configuration_hash=draw(HASH),
         manifest_hash=draw(st.none() | HASH),
         filters=(
-            MarkedFilter(topic_filter, draw(st.sampled_from(epoch.Mode)), draw(st.sampled_from(epoch.Carrier))),
+            MarkedFilter(topic_filter, draw(st.sampled_from(Mode)), draw(st.sampled_from(Carrier))),
             *draw(st.sampled_from([(), (MarkedFilter("#"),)])),
         ),
-        principal_source=draw(st.sampled_from(epoch.PrincipalSource)),
+        principal_source=draw(st.sampled_from(PrincipalSource)),
         unmarked_paths=tuple(sorted(draw(st.sets(st.sampled_from(UNMARKED_PATHS))))),
         tls_keys=tuple(draw(st.lists(st.builds(ListenerKey, NAME, st.none() | HASH), max_size=3))),
         attester=draw(st.none() | attester | enclave),
@@ -89,9 +96,9 @@ def test_statement_round_trip(value: EpochStatement) -> None:
 
 @given(statements())
 def test_launcher_half_round_trip(value: EpochStatement) -> None:
-    values = epoch.encode_statement_fields(value)
+    values = encode_statement_fields(value)
     assert not {4, 5, 6} & values.keys()
-    half = epoch.decode_statement_fields(cbor.decode(cbor.encode(values)))
+    half = decode_statement_fields(cbor.decode(cbor.encode(values)))
     assert half == StatementFields(
         **{field.name: getattr(value, field.name) for field in dataclasses.fields(StatementFields)}
     )
@@ -101,9 +108,9 @@ WRONG: list[dict[str, Any]] = [
     {"number": 0},
     {"number": 2},
     {"number": 2**32},
-    {"previous": Previous(epoch.HowEnded.CLEAN, bytes(32), 0, 0)},
-    {"number": 2, "previous": Previous(epoch.HowEnded.CLEAN, bytes(31), 0, 0)},
-    {"number": 2, "previous": Previous(epoch.HowEnded.CLEAN, bytes(32), 0, sample.START_NS + 1)},
+    {"previous": Previous(HowEnded.CLEAN, bytes(32), 0, 0)},
+    {"number": 2, "previous": Previous(HowEnded.CLEAN, bytes(31), 0, 0)},
+    {"number": 2, "previous": Previous(HowEnded.CLEAN, bytes(32), 0, sample.START_NS + 1)},
     {"clock_daemon": "sundial"},
     {"clock_authenticated": 1},
     {"clock_correction_ns": 2**63},

@@ -14,18 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import (
-    MAX_LINE,
-    EpochLine,
-    Header,
-    Line,
-    MessageLine,
-    Trailer,
-    decode_line,
-    decode_lines,
-    encode_line,
-    split_lines,
-)
+from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer, decode_line, decode_lines, encode_line
+from sigillo.core.line import MAX_LINE, split_lines
 
 HEADER = b'{"format":"sigillo-evidence","type":"header","version":1}'
 EPOCH = b'{"statement":"AA","type":"epoch"}'
@@ -198,5 +188,7 @@ def test_random_bytes_after_the_gzip_header_never_escape() -> None:
 
 
 def test_a_line_that_would_not_be_read_is_not_written() -> None:
-    with pytest.raises(ValueError, match="more than"):
+    with pytest.raises(DecodeError, match=f"line: has [0-9]+ bytes, more than {MAX_LINE}"):
         encode_line(MessageLine("t", b"\0" * MAX_LINE, b""))
+    with pytest.raises(DecodeError, match="half of a surrogate pair"):
+        encode_line(MessageLine("\ud800", b"", b""))

@@ -10,7 +10,7 @@ import pytest
 
 from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError, PolicyError
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.core.policy import decode_policy
 
 from ..adversary.broker import NOW_NS

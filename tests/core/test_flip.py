@@ -8,7 +8,7 @@ import pytest
 
 from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 from sigillo.core.verdict import Verdict
 

@@ -68,7 +68,7 @@ WRONG: list[dict[str, Any]] = [
     {"time_ns": 1.5},
     {"clock": Clock("bounded")},
     {"clock": Clock("bound-unknown", 3)},
-    {"clock": Clock("exact", 3)},  # type: ignore[arg-type]  # a state that is none
+    {"clock": Clock("exact", 3)},
     {"clock": Clock("bounded", -3)},
     {"topic": ""},
     {"topic": "a\0"},

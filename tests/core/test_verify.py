@@ -13,7 +13,8 @@ import pytest
 from sigillo.core import history, trusted
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError, VerificationError
-from sigillo.core.evidence import EpochLine, Header, Trailer, encode_line, split_lines
+from sigillo.core.evidence import EpochLine, Header, Trailer, encode_line
+from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock, decode_mark
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy
 from sigillo.core.statement import Carrier, HowEnded, MarkedFilter, Mode, Previous, PrincipalSource

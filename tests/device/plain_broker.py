@@ -74,12 +74,12 @@ class Ca:
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
-            .public_key(key)  # type: ignore[arg-type]  # any public key
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - ONE_DAY * 2)
             .not_valid_after(now + ONE_DAY * (days - 1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)  # type: ignore[arg-type]
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         if ca:
@@ -99,7 +99,7 @@ def private_pem(key: EllipticCurvePrivateKey) -> bytes:
 
 
 def public_pem(key: object) -> bytes:
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 class PlainBroker:
@@ -170,7 +170,7 @@ class PlainBroker:
 
     def make_device(self, folder: Path, device_id: str, kind: str = "p256") -> DeviceFolder:
         """A device folder with a certificate of this broker's CA."""
-        device = make_device_folder(folder, device_id, kind)  # type: ignore[arg-type]  # the caller's literal
+        device = make_device_folder(folder, device_id, kind)
         device.install(self.ca.issue(device.csr.read_bytes(), device_id), self.ca.pem)
         return device
 
@@ -203,7 +203,7 @@ class PlainBroker:
 def until(condition: object) -> None:
     """Wait until the condition holds; AssertionError after PATIENCE_S."""
     deadline = time.monotonic() + PATIENCE_S
-    while not condition():  # type: ignore[operator]  # a callable
+    while not condition():
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sigillo.device.enrolment import CLIENT_AUTHORITIES, Application, Enrolled, enrol
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import DeviceFolder, make_device_folder
-from sigillo.device.key import load_certificate, load_csr, load_public_key, load_signing_key, make_csr, spki_of
+from sigillo.device.key import load_certificate, load_csr, load_public_key, load_signing_key
+from sigillo.x509 import request_for, spki_of
 
 from .plain_broker import Ca, name, public_pem
 
@@ -118,7 +119,7 @@ def test_one_key_for_both_uses_is_refused(operator: Operator, tmp_path: Path) ->
     key = load_signing_key(made.path / "signing.key.pem")
     assert isinstance(key, EllipticCurvePrivateKey)
     csr = tmp_path / "signing.csr.pem"
-    csr.write_bytes(make_csr(key, "crate-1"))
+    csr.write_bytes(request_for(key, "crate-1"))
     refused(operator, Application("crate-1", signing, csr), "also the TLS key")
     operator.enrol(Application("crate-1", signing))
     refused(operator, Application("crate-1", csr=csr), "in use as")
@@ -137,7 +138,7 @@ def write(path: Path, certificate: x509.Certificate) -> Path:
 
 def own_certificate(tmp_path: Path, ca: Ca, common_name: str = "crate-1", **options: object) -> Path:
     key = generate_private_key(SECP256R1())
-    return write(tmp_path / "own.pem", ca.certify(common_name, key.public_key(), **options))  # type: ignore[arg-type]
+    return write(tmp_path / "own.pem", ca.certify(common_name, key.public_key(), **options))
 
 
 def self_signed(path: Path, ca: bool | None) -> Path:
@@ -192,7 +193,7 @@ def test_certificate_must_fit(operator: Operator, tmp_path: Path) -> None:
     ca = operator.ca
 
     def brings(**options: object) -> Application:
-        return Application("crate-1", certificate=own_certificate(tmp_path, ca, **options))  # type: ignore[arg-type]
+        return Application("crate-1", certificate=own_certificate(tmp_path, ca, **options))
 
     refused(operator, brings(common_name="crate-2"), "CN is 'crate-2'")
     refused(operator, brings(common_name="sigillo-archive"), "CN 'sigillo-archive'")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigillo.core.policy import check_device_id as policy_accepts
+from sigillo.core.policy import check_topic_level as policy_accepts
 from sigillo.core.topic import filter_matches
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id, reported_topic

@@ -29,10 +29,10 @@ from sigillo.device.key import (
     load_public_key,
     load_signing_key,
     public_half,
-    spki_of,
 )
 from sigillo.device.message import FORMS, Form, encode_message
 from sigillo.device.signer import FileSigner
+from sigillo.x509 import spki_of
 
 from .plain_broker import private_pem, public_pem
 
@@ -200,13 +200,13 @@ def test_any_body_is_signed_or_refused(
 def test_values_outside_the_format_are_refused(form: Form, changes: dict[str, object], field: str) -> None:
     fields: dict[str, object] = {"ver": 1, "ts": 1, "body": {}, **changes}
     with pytest.raises(DecodeError, match=field):
-        encode_message(form, SIGNERS["p256"], "crate-1", TOPIC, **fields)  # type: ignore[arg-type]  # wrong on purpose
+        encode_message(form, SIGNERS["p256"], "crate-1", TOPIC, **fields)
 
 
 def test_other_kinds_of_keys_are_refused(tmp_path: Path) -> None:
     for key in (generate_private_key(SECP384R1()), generate_rsa(65537, 2048)):
         private, public = tmp_path / "key", tmp_path / "pub"
-        private.write_bytes(private_pem(key))  # type: ignore[arg-type]  # any private key
+        private.write_bytes(private_pem(key))
         private.chmod(0o600)
         public.write_bytes(public_pem(key.public_key()))
         with pytest.raises(DeviceError, match="neither a P-256 nor an Ed25519"):
@@ -229,7 +229,7 @@ def test_unreadable_files_are_named(tmp_path: Path, load: object, content: bytes
         path.write_bytes(content)
         path.chmod(0o600)
     with pytest.raises(DeviceError, match=r"some\.pem"):
-        load(path)  # type: ignore[operator]  # one of the functions above
+        load(path)
 
 
 def test_altered_request_is_refused(tmp_path: Path) -> None:

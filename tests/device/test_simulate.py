@@ -22,7 +22,7 @@ from sigillo.device.folder import DeviceFolder
 from sigillo.device.key import load_csr, load_public_key, load_signing_key
 from sigillo.device.link import Address, parse_address
 from sigillo.device.simulate import Fleet, Plan
-from sigillo.device.store import Store
+from sigillo.device.store import Outbox
 
 from .plain_broker import ONE_DAY, PATIENCE_S, Ca, PlainBroker, name, running, until
 
@@ -46,7 +46,7 @@ def plan(broker: PlainBroker, **changes: object) -> Plan:
         "seed": 1,
         "patience_s": float(PATIENCE_S),
     }
-    return Plan(**{**fields, **changes})  # type: ignore[arg-type]  # the fields above, by name
+    return Plan(**{**fields, **changes})
 
 
 def travel(devices: list[DeviceFolder], what: Plan) -> Fleet:
@@ -135,8 +135,8 @@ def test_outbox_of_an_interrupted_run_goes_first(broker: PlainBroker, tmp_path: 
     signer = device.signer()
     from sigillo.device.message import encode_message
 
-    with Store(device.path) as store:
-        left = store.issue(
+    with Outbox(device.path) as outbox:
+        left = outbox.issue(
             "braid/agent/crate-1/shadow/reported/",
             lambda n: encode_message("datagram", signer, "crate-1", "", ver=n, ts=0, body={}),
         )
@@ -147,8 +147,8 @@ def test_outbox_of_an_interrupted_run_goes_first(broker: PlainBroker, tmp_path: 
         until(lambda: len(received) == 2)
     assert received[0].payload == left.payload
     assert decode_datagram(received[1].payload).ver == left.sequence + 1
-    with Store(device.path) as store:
-        assert store.pending == []
+    with Outbox(device.path) as outbox:
+        assert outbox.pending == []
 
 
 def test_stop_ends_in_good_order(broker: PlainBroker, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def self_signed(tls_key: EllipticCurvePrivateKey, issuer: str, subject: str, pub
         x509.CertificateBuilder()
         .subject_name(name(subject))
         .issuer_name(name(issuer))
-        .public_key(public)  # type: ignore[arg-type]  # any public key
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - ONE_DAY)
         .not_valid_after(now + ONE_DAY)
@@ -224,7 +224,7 @@ def test_missing_certificate_is_named(broker: PlainBroker, tmp_path: Path) -> No
 
 def test_two_runs_on_one_folder(broker: PlainBroker, tmp_path: Path) -> None:
     device = broker.make_device(tmp_path / "d", "crate-1")
-    with Store(device.path):
+    with Outbox(device.path):
         assert "another process" in travel([device], plan(broker)).tallies[0].error
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import make_device_folder
-from sigillo.device.store import MAX_SEQUENCE, Store
+from sigillo.device.store import MAX_SEQUENCE, Outbox
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ class Wire:
 
 def run(folder: Path, wire: Wire, messages: int) -> None:
     """One run of a device: send what is left, then issue, send and settle."""
-    with Store(folder) as store:
-        for old in store.pending:
+    with Outbox(folder) as outbox:
+        for old in outbox.pending:
             wire.carry(old.sequence, old.payload)
-            store.settle(old.sequence)
+            outbox.settle(old.sequence)
         for _ in range(messages):
-            message = store.issue("t", fresh)
+            message = outbox.issue("t", fresh)
             wire.carry(message.sequence, message.payload)
-            store.settle(message.sequence)
+            outbox.settle(message.sequence)
 
 
 def test_sequence_survives_restarts(folder: Path) -> None:
@@ -105,26 +105,26 @@ def test_crash_before_every_single_step(folder: Path, crash_at: list[int]) -> No
         break
     run(folder, wire, 1)
     assert crashes >= 20
-    with Store(folder) as store:
-        wire.check(store.sequence)
-        assert store.pending == []
+    with Outbox(folder) as outbox:
+        wire.check(outbox.sequence)
+        assert outbox.pending == []
     assert not list(folder.rglob(".new-*"))
 
 
 CHILD = """
 import os, sys
 from pathlib import Path
-from sigillo.device.store import Store
+from sigillo.device.store import Outbox
 wire = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-with Store(Path(sys.argv[1]), wait_s=10) as store:
+with Outbox(Path(sys.argv[1]), wait_s=10) as outbox:
     def send(message):
         os.write(wire, b"%d %s\\n" % (message.sequence, message.payload.hex().encode()))
-        store.settle(message.sequence)
-    for old in store.pending:
+        outbox.settle(message.sequence)
+    for old in outbox.pending:
         send(old)
     print("up", flush=True)
     while True:
-        send(store.issue("t", lambda number: os.urandom(16)))
+        send(outbox.issue("t", lambda number: os.urandom(16)))
 """
 
 
@@ -138,9 +138,9 @@ def test_kill_9_at_random_points(folder: Path, tmp_path: Path) -> None:
             time.sleep(chance.uniform(0, 0.03))
             child.send_signal(signal.SIGKILL)
     wire = Wire()
-    with Store(folder) as store:
-        last = store.sequence
-        for old in store.pending:
+    with Outbox(folder) as outbox:
+        last = outbox.sequence
+        for old in outbox.pending:
             wire.carry(old.sequence, old.payload.hex().encode())
     for line in log.read_bytes().splitlines():
         number, payload = line.split()
@@ -155,11 +155,11 @@ def test_two_processes_share_numbers_not_contents(folder: Path, tmp_path: Path) 
 
     def sign() -> None:
         for _ in range(5):
-            with Store(folder, wait_s=60) as store:
-                message = store.issue("t", fresh)
+            with Outbox(folder, wait_s=60) as outbox:
+                message = outbox.issue("t", fresh)
                 with lock:
                     wire.carry(message.sequence, message.payload)
-                store.settle(message.sequence)
+                outbox.settle(message.sequence)
 
     threads = [threading.Thread(target=sign) for _ in range(4)]
     for thread in threads:
@@ -170,9 +170,9 @@ def test_two_processes_share_numbers_not_contents(folder: Path, tmp_path: Path) 
 
 
 def test_second_opener_is_refused(folder: Path) -> None:
-    with Store(folder), pytest.raises(DeviceError, match="another process"):
-        Store(folder)
-    Store(folder).close()
+    with Outbox(folder), pytest.raises(DeviceError, match="another process"):
+        Outbox(folder)
+    Outbox(folder).close()
 
 
 def test_lock_goes_with_the_process(folder: Path) -> None:
@@ -180,9 +180,9 @@ def test_lock_goes_with_the_process(folder: Path) -> None:
         assert child.stdout is not None
         child.stdout.readline()
         with pytest.raises(DeviceError, match="another process"):
-            Store(folder)
+            Outbox(folder)
         child.kill()
-    Store(folder).close()
+    Outbox(folder).close()
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
@@ -192,37 +192,37 @@ def test_failing_disk_stops_the_device(folder: Path, monkeypatch: pytest.MonkeyP
     def fail(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with Store(folder) as store:
+    with Outbox(folder) as outbox:
         with monkeypatch.context() as broken:
             broken.setattr(os, name, fail)
             with pytest.raises(DeviceError, match="No space left"):
-                store.issue("t", fresh)
+                outbox.issue("t", fresh)
         with pytest.raises(DeviceError, match="start again"):
-            store.issue("t", fresh)
+            outbox.issue("t", fresh)
     wire = Wire()
     run(folder, wire, 2)
-    with Store(folder) as store:
-        wire.check(store.sequence)
+    with Outbox(folder) as outbox:
+        wire.check(outbox.sequence)
 
 
 def test_signer_that_fails_uses_no_number(folder: Path) -> None:
     def broken(_number: int) -> bytes:
         raise DeviceError("no signer")
 
-    with Store(folder) as store:
+    with Outbox(folder) as outbox:
         with pytest.raises(DeviceError, match="no signer"):
-            store.issue("t", broken)
-        assert store.issue("t", fresh).sequence == 1
+            outbox.issue("t", broken)
+        assert outbox.issue("t", fresh).sequence == 1
 
 
 def test_last_number(folder: Path) -> None:
     (folder / "sequence").write_text(f"{MAX_SEQUENCE - 1}\n")
-    with Store(folder) as store:
-        assert store.issue("t", fresh).sequence == MAX_SEQUENCE
+    with Outbox(folder) as outbox:
+        assert outbox.issue("t", fresh).sequence == MAX_SEQUENCE
         with pytest.raises(DeviceError, match="used"):
-            store.issue("t", fresh)
-    with Store(folder) as store, pytest.raises(DeviceError, match="used"):
-        store.issue("t", fresh)
+            outbox.issue("t", fresh)
+    with Outbox(folder) as outbox, pytest.raises(DeviceError, match="used"):
+        outbox.issue("t", fresh)
 
 
 @pytest.mark.parametrize(
@@ -231,40 +231,40 @@ def test_last_number(folder: Path) -> None:
 def test_damaged_sequence_is_named(folder: Path, text: str) -> None:
     (folder / "sequence").write_text(text)
     with pytest.raises(DeviceError, match="sequence: must hold"):
-        Store(folder)
+        Outbox(folder)
 
 
 def test_missing_sequence_does_not_start_at_one_again(folder: Path) -> None:
     (folder / "sequence").unlink()
     with pytest.raises(DeviceError, match="uses numbers twice"):
-        Store(folder)
+        Outbox(folder)
 
 
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", "nonsense", '{"sequence": 1, "topic": "t", "payload": "=="}', "null"]
 )
 def test_damaged_outbox_is_named(folder: Path, content: str) -> None:
-    with Store(folder) as store:
-        store.issue("t", fresh)
+    with Outbox(folder) as outbox:
+        outbox.issue("t", fresh)
     (folder / "outbox" / f"{1:020d}.json").write_text(content)
     with pytest.raises(DeviceError, match=r"0001\.json: is not a stored message"):
-        Store(folder)
+        Outbox(folder)
 
 
 def test_sequence_set_back_under_an_outbox(folder: Path) -> None:
     """A `sequence` from a backup beside newer messages is refused, not continued."""
-    with Store(folder) as store:
+    with Outbox(folder) as outbox:
         for _ in range(3):
-            store.issue("t", fresh)
+            outbox.issue("t", fresh)
     (folder / "sequence").write_text("1\n")
     with pytest.raises(DeviceError, match="two states"):
-        Store(folder)
+        Outbox(folder)
 
 
 def test_settling_twice_or_the_unknown_is_harmless(folder: Path) -> None:
-    with Store(folder) as store:
-        number = store.issue("t", fresh).sequence
-        store.settle(number)
-        store.settle(number)
-        store.settle(99)
-        assert store.pending == []
+    with Outbox(folder) as outbox:
+        number = outbox.issue("t", fresh).sequence
+        outbox.settle(number)
+        outbox.settle(number)
+        outbox.settle(99)
+        assert outbox.pending == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigillo.core.appraise import appraise
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock
 from sigillo.core.policy import ClockTrust, MissingTrust
 from sigillo.core.verdict import Verdict

@@ -13,9 +13,7 @@ from sigillo.core.entry import Kind, LogEntry, encode_entry
 from sigillo.core.epoch import (
     EndReason,
     EpochEnd,
-    EpochStatement,
     Seal,
-    StatementFields,
     countersign,
     decode_epoch_end,
     decode_seal,
@@ -23,7 +21,6 @@ from sigillo.core.epoch import (
     encode_epoch_end,
     encode_seal,
     encode_statement,
-    encode_statement_fields,
 )
 from sigillo.core.handshake import Counters, Go, NewCheckpoint, RunTime, State, Statement, encode_packet
 from sigillo.core.mark import (
@@ -39,6 +36,7 @@ from sigillo.core.mark import (
 )
 from sigillo.core.reading import decode_reading, encode_reading
 from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_header, encode_record
+from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
 from tests.vector import sample
 from tests.vector.file import Value
 from tests.vector.key import EPOCH, LOG, SALT_KEY, TRACKER_ED25519, TRACKER_P256, Ed25519Key, P256Key, Sign, filler

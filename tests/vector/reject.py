@@ -6,8 +6,8 @@ import cbor2
 
 from sigillo.core import cbor, cose
 from sigillo.core.bytes import EMPTY_ROOT
-from sigillo.core.epoch import encode_statement_fields
 from sigillo.core.mark import encode_mark_payload, mark_salt
+from sigillo.core.statement import encode_statement_fields
 from tests.vector import reject_device, sample
 from tests.vector.file import Value
 from tests.vector.key import EPOCH, LOG, SALT_KEY, filler

@@ -9,9 +9,9 @@ from sigillo.core import cbor, cose
 from sigillo.core.cose import ED25519
 from sigillo.core.datagram import encode_datagram, encode_device_map
 from sigillo.core.entry import Kind
-from sigillo.core.epoch import encode_statement_fields
 from sigillo.core.reading import encode_reading
 from sigillo.core.spool import SegmentHeader, encode_header, encode_record
+from sigillo.core.statement import encode_statement_fields
 from tests.vector import sample
 from tests.vector.accept import map_head, pairs_of, signed_map
 from tests.vector.file import Value

@@ -4,22 +4,9 @@ import dataclasses
 from typing import Any
 
 from sigillo.core.epoch import (
-    Attester,
-    AttesterKind,
-    Carrier,
-    Durability,
     EndReason,
     EpochEnd,
-    EpochStatement,
-    HowEnded,
-    ListenerKey,
-    MarkedFilter,
-    Mode,
-    OnBadClock,
-    Previous,
-    PrincipalSource,
     Seal,
-    StatementFields,
     countersign,
     decode_statement,
     encode_epoch_end,
@@ -37,6 +24,21 @@ from sigillo.core.mark import (
     payload_commitment,
 )
 from sigillo.core.note import LogKey
+from sigillo.core.statement import (
+    Attester,
+    AttesterKind,
+    Carrier,
+    Durability,
+    EpochStatement,
+    HowEnded,
+    ListenerKey,
+    MarkedFilter,
+    Mode,
+    OnBadClock,
+    Previous,
+    PrincipalSource,
+    StatementFields,
+)
 from tests.vector.key import EPOCH, LOG, SALT_KEY, filler
 
 U64_MAX = 2**64 - 1

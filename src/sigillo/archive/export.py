@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from sigillo.archive.repeat import Holes, Recent, Unheld
 from sigillo.archive.store import Message, Store
-from sigillo.core.cose import verify_ed25519
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer
 from sigillo.core.mark import decode_mark
+from sigillo.core.signature import verify_by_epoch_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,10 @@ def export(
 def is_genuine(marked: Message | Unheld, epoch: KnownEpoch) -> bool:
     """Whether the mark is signed by the key of this epoch."""
     try:
-        sign1 = decode_mark(marked.mark).sign1
-        verify_ed25519(epoch.signed.statement.epoch_key, sign1.signature, sign1.signed_bytes())
+        verify_by_epoch_key(decode_mark(marked.mark), epoch.signed.statement, epoch.signed.epoch_id)
     except (DecodeError, SignatureError):
         return False
-    return sign1.kid == epoch.signed.epoch_id
+    return True
 
 
 Spooled = Callable[[int], Iterable[bytes]]

@@ -114,18 +114,16 @@ class Store:
         query = "SELECT mark FROM message WHERE epoch_id = ? ORDER BY sequence DESC LIMIT 1"
         return next((row[0] for row in self._rows(query, epoch_id)), None)
 
-    def messages(
-        self, epoch_id: bytes, principals: Iterable[str], *, newest_first: bool = False, first_sequence: int = 1
-    ) -> Iterator[Message]:
+    def messages(self, epoch_id: bytes, principals: Iterable[str], *, newest_first: bool = False) -> Iterator[Message]:
         """Messages of some principals in an epoch, in the order of their sequence; read while they are iterated."""
         names = list(principals)
         marks = ",".join("?" * len(names))
         order = "DESC" if newest_first else "ASC"
-        query = (
+        query = (  # question marks and a constant are all that is put into it
             "SELECT epoch_id, sequence, object_hash, principal, time_ns, topic, payload, mark FROM message "  # noqa: S608
-            f"WHERE epoch_id = ? AND sequence >= ? AND principal IN ({marks}) ORDER BY sequence {order}, object_hash"
+            f"WHERE epoch_id = ? AND principal IN ({marks}) ORDER BY sequence {order}, object_hash"
         )
-        return (Message(*row) for row in self._rows(query, epoch_id, first_sequence, *names))
+        return (Message(*row) for row in self._rows(query, epoch_id, *names))
 
     def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:

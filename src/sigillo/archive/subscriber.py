@@ -25,6 +25,7 @@ from sigillo.archive.store import Aside, Message, Store
 from sigillo.core.bytes import base64url_decode
 from sigillo.core.errors import DecodeError
 from sigillo.core.mark import decode_mark
+from sigillo.x509 import client_context
 
 PROPERTY = "time-mark"
 _FOREVER = 0xFFFFFFFF  # session expiry that means never (MQTT 5 section 3.1.2.11.2)
@@ -185,11 +186,8 @@ def _user_properties(message: MQTTMessage) -> list[tuple[str, str]]:
 
 def _tls_context(access: Access) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=str(access.authority))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(access.certificate, access.key)
-    except (OSError, ssl.SSLError) as error:
+        return client_context(access.authority, access.certificate, access.key)
+    except OSError as error:
         raise ArchiveError(
             f"{access.certificate}: cannot be used with its key and {access.authority} ({error})"
         ) from None
-    return context

@@ -9,7 +9,7 @@ from sigillo.archive.store import Store
 from sigillo.archive.subscriber import Access, Counts, Subscriber
 from sigillo.broker.authority import reachable
 from sigillo.broker.configuration import ARCHIVE_USER
-from sigillo.broker.event import Event, Report
+from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import Settings
 
@@ -33,16 +33,16 @@ def archive(folder: OperatorFolder, settings: Settings, report: Report) -> None:
         host=str(reachable(host)),
         port=port,
         client_id=ARCHIVE_USER,
-        authority=folder.authority / "ca.cert.pem",
+        authority=folder.authority_certificate,
         certificate=folder.archive / "tls" / "cert.pem",
         key=folder.archive / "tls" / "key.pem",
         filters=settings.filters,
     )
 
     def on_link(linked: bool) -> None:
-        report(Event("archive-linked" if linked else "archive-unlinked"))
+        report(Event(EventName.ARCHIVE_LINKED if linked else EventName.ARCHIVE_UNLINKED))
 
-    with Store.open(folder.archive / "messages.sqlite") as store:
+    with Store.open(folder.messages) as store:
         subscriber = Subscriber(access, store, on_link)
         reported, due = Counts(), 0.0
 
@@ -63,4 +63,4 @@ def _copy(counts: Counts) -> Counts:
 
 
 def _archived(counts: Counts) -> Event:
-    return Event("archived", {"stored": counts.stored, "unmarked": counts.unmarked, "aside": counts.aside})
+    return Event(EventName.ARCHIVED, {"stored": counts.stored, "unmarked": counts.unmarked, "aside": counts.aside})

@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sigillo import disk
 from sigillo.broker.error import BrokerError
+from sigillo.x509 import new_key, private_pem
 
 CA_YEARS = 20
 LEAF_YEARS = 10
@@ -34,7 +35,7 @@ class Authority:
     @classmethod
     def create(cls, folder: Path, name: str) -> Authority:
         """Make the CA's key and certificate. Raises OSError where one exists."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Sigillo CA of {name}"[:_MAX_COMMON_NAME])])
         builder = _builder(subject, subject, key.public_key(), CA_YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -124,24 +125,6 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def new_key() -> ec.EllipticCurvePrivateKey:
-    """A P-256 key for TLS."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def request_for(key: ec.EllipticCurvePrivateKey, common_name: str) -> bytes:
-    """Certificate request (PEM) for a key of our own."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM)
-
-
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """PKCS#8, PEM, not encrypted."""
-    form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, form, encryption)
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:

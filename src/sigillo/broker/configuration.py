@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.statement import ListenerKey, PrincipalSource
+from sigillo.x509 import spki_of
 
 ARCHIVE_USER = "sigillo-archive"
 UNMARKED_PATHS = ("broker-published", "retained-before", "sys", "will")
@@ -31,7 +32,7 @@ _BROKER_DIRECTIVES = frozenset(
     persistence_location persistence_file autosave_interval autosave_on_changes persistent_client_expiration
     queue_qos0_messages upgrade_outgoing_qos max_inflight_messages max_inflight_bytes max_queued_messages
     max_queued_bytes max_keepalive set_tcp_nodelay sys_interval retain_available log_dest log_type log_timestamp
-    log_timestamp_format connection_messages""".split()  # noqa: SIM905
+    log_timestamp_format connection_messages""".split()  # noqa: SIM905  # as above
 )
 _FILES = ("cafile", "certfile", "keyfile", "crlfile", "dhparamfile", "acl_file")
 
@@ -195,8 +196,7 @@ def _key_hash(folder: OperatorFolder, listener: _Listener) -> bytes | None:
         certificate = x509.load_pem_x509_certificate(_bytes(path))
     except ValueError as error:
         raise BrokerError(f"{path}: is no certificate ({error})") from None
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).digest()
+    return hashlib.sha256(spki_of(certificate.public_key())).digest()
 
 
 def _name(folder: OperatorFolder, file: Path) -> str:
@@ -212,7 +212,7 @@ def _content(path: Path) -> bytes:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError) as error:
         raise BrokerError(f"{path}: is a private key that cannot be read ({error})") from None
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return spki_of(key.public_key())
 
 
 def _text(path: Path) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from sigillo import disk
 from sigillo.broker.error import BrokerError
-from sigillo.broker.tail import Tail, read_tail, verify_by
-from sigillo.core.cose import verify_ed25519
+from sigillo.broker.tail import Tail, read_tail
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.note import LogKey
+from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.spool import decode_segment
 from sigillo.core.statement import HowEnded, Previous
 
@@ -52,9 +52,13 @@ class EpochStore:
         found = (_STATEMENT.fullmatch(path.name) for path in self._epochs.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
+    def statement_path(self, number: int) -> Path:
+        """Where the countersigned statement of an epoch is, or would be."""
+        return self._path(number, "cose")
+
     def statement_bytes(self, number: int) -> bytes:
         """The countersigned statement of an epoch. Raises OSError."""
-        return self._path(number, "cose").read_bytes()
+        return self.statement_path(number).read_bytes()
 
     def end_bytes(self, number: int) -> bytes | None:
         """The end of an epoch where it is known. Raises OSError."""
@@ -64,7 +68,7 @@ class EpochStore:
     def store(self, number: int, countersigned: bytes) -> None:
         """Keep a statement; on return it is on disk. Raises FileExistsError where the number was used, OSError."""
         disk.replace(self._path(number, "boot"), f"{self._boot_id}\n".encode(), disk.PUBLIC)
-        disk.create(self._path(number, "cose"), countersigned, disk.PUBLIC)
+        disk.create(self.statement_path(number), countersigned, disk.PUBLIC)
 
     def past(self, log_key: LogKey, newest_archived: NewestArchived) -> Past:
         """How the newest epoch ended: by its end, else by the spool. An end that is found there is stored.
@@ -116,13 +120,11 @@ class EpochStore:
         return Previous(ended, signed.epoch_id, last.mark.sequence, last.mark.time_ns), findings
 
     def _statement(self, number: int, log_key: LogKey) -> SignedStatement:
-        path = self._path(number, "cose")
+        path = self.statement_path(number)
         try:
             signed = decode_statement(path.read_bytes())
-            verify_ed25519(signed.statement.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
-            if signed.countersignature is None:
-                raise SignatureError("it has no countersignature")
-            verify_ed25519(log_key.public_key, signed.countersignature.signature, signed.countersigned_bytes())
+            verify_own_signature(signed)
+            verify_countersignature(signed, log_key.public_key)
         except (DecodeError, SignatureError) as error:
             raise BrokerError(f"{path}: {error}; {_RESTORE}") from None
         if signed.statement.number != number:
@@ -135,7 +137,7 @@ class EpochStore:
             return None
         try:
             end = decode_epoch_end(data)
-            verify_by(signed, end.sign1)
+            verify_by_epoch_key(end, signed.statement, signed.epoch_id)
         except (DecodeError, SignatureError) as error:
             raise BrokerError(f"{self._path(number, 'end.cose')}: {error}; {_RESTORE}, or remove it") from None
         return end
@@ -156,7 +158,7 @@ def _verified(data: bytes | None, signed: SignedStatement) -> SignedMark | None:
         return None
     try:
         mark = decode_mark(data)
-        verify_by(signed, mark.sign1)
+        verify_by_epoch_key(mark, signed.statement, signed.epoch_id)
     except (DecodeError, SignatureError):
         return None
     return mark

@@ -1,4 +1,4 @@
-"""What `sigillo up` and its children report: a name and fields, as one line of JSON through a pipe."""
+"""What `sigillo up` and its children report: a name and fields, as one line of JSON through a pipe (docs/events.md)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,61 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 
 Value = str | int | bool | None | list[str]
 _MAX_TEXT = 512
 
 
+class EventName(StrEnum):
+    """Everything that is reported; the fields of each are in docs/events.md."""
+
+    WRITTEN = "written"
+    """Files of the operator folder were made."""
+    OTHER_PLUGIN = "other-plugin"
+    """The plugin that was found is another than the copy in the folder, which runs on."""
+    CERTIFICATE_ENDS = "certificate-ends"
+    """The server's certificate ends soon."""
+    ACCOUNTS = "accounts"
+    """Who runs the broker, and whose the log key is."""
+    READY = "ready"
+    """The launcher has log key and past epochs; the broker may start."""
+    BROKER_STARTED = "broker-started"
+    """The broker's process runs."""
+    BROKER_LOG = "broker-log"
+    """One line of the broker's log."""
+    STARTED = "started"
+    """The epoch statement is countersigned and on disk; the broker listens from now on."""
+    ARCHIVE_LINKED = "archive-linked"
+    """The archive's subscription stands."""
+    ARCHIVE_UNLINKED = "archive-unlinked"
+    """The archive lost its connection."""
+    ARCHIVED = "archived"
+    """What the archive has taken since its start."""
+    COUNTERS = "counters"
+    """What the plugin has marked and refused in this epoch."""
+    ODD_PACKET = "odd-packet"
+    """The plugin sent something that the launcher does not expect."""
+    ENDED = "ended"
+    """The epoch is over."""
+    RESTARTING = "restarting"
+    """A new epoch follows at once."""
+    CHILD_DIED = "child-died"
+    """A process failed, or ended without being asked to."""
+    KILLED = "killed"
+    """A process did not stop when asked."""
+    STOPPING = "stopping"
+    """Everything that is left is being stopped."""
+    STOPPED = "stopped"
+    """Nothing of it runs any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `name` is one of `sigillo.cli.up`'s; fields are ready for JSON."""
+    """Something that happened. Fields are ready for JSON."""
 
-    name: str
+    name: EventName
     fields: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
 
     def encode(self) -> str:
@@ -30,7 +74,7 @@ Report = Callable[[Event], None]
 def decode_event(line: str) -> Event:
     """The event of a line that `encode` made."""
     fields = json.loads(line)
-    return Event(fields.pop("event"), MappingProxyType(fields))
+    return Event(EventName(fields.pop("event")), MappingProxyType(fields))
 
 
 def reporter(descriptor: int) -> Report:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-PUBLIC_FOLDER = 0o755
-
 
 @dataclass(frozen=True, slots=True)
 class OperatorFolder:
@@ -50,6 +48,11 @@ class OperatorFolder:
         return self.path / "authority"
 
     @property
+    def authority_certificate(self) -> Path:
+        """`authority/ca.cert.pem`: the local CA's own certificate."""
+        return self.authority / "ca.cert.pem"
+
+    @property
     def log(self) -> Path:
         """`log/`: the log key."""
         return self.path / "log"
@@ -73,6 +76,11 @@ class OperatorFolder:
     def archive(self) -> Path:
         """`archive/`: the messages kept, and the archive's client certificate."""
         return self.path / "archive"
+
+    @property
+    def messages(self) -> Path:
+        """`archive/messages.sqlite`: the archive's database."""
+        return self.archive / "messages.sqlite"
 
     @property
     def plugin(self) -> Path:

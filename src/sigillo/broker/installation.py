@@ -15,11 +15,12 @@ from cryptography import x509
 
 from sigillo import disk
 from sigillo.broker.account import Account, Accounts
-from sigillo.broker.authority import Authority, new_key, private_pem, request_for
+from sigillo.broker.authority import Authority
 from sigillo.broker.configuration import ARCHIVE_USER, access_list, broker_configuration, file_hash
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import Settings
+from sigillo.x509 import new_key, private_pem, request_for
 
 _SERVER_KEY = 0o640  # the broker's group, where root owns it
 

@@ -17,12 +17,11 @@ from sigillo.broker.clock import ClockSource
 from sigillo.broker.configuration import Configuration
 from sigillo.broker.epoch_store import EpochStore, Past
 from sigillo.broker.error import BrokerError
-from sigillo.broker.event import Event, Report, cut
+from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.log_key import SigningLogKey
 from sigillo.broker.published import publish
 from sigillo.broker.settings import Settings
-from sigillo.core.cose import verify_ed25519
 from sigillo.core.epoch import SignedStatement, countersign
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.handshake import (
@@ -36,6 +35,7 @@ from sigillo.core.handshake import (
     encode_packet,
 )
 from sigillo.core.mark import Checkpoint
+from sigillo.core.signature import verify_own_signature
 from sigillo.core.statement import (
     Durability,
     HowEnded,
@@ -141,7 +141,7 @@ def check_statement(
     if abs(stated.start_ns - now_ns) > _MAX_SKEW_NS:
         raise BrokerError("the plugin's statement does not start now")
     try:
-        verify_ed25519(stated.epoch_key, signed.sign1.signature, signed.sign1.signed_bytes())
+        verify_own_signature(signed)
     except SignatureError as error:
         raise BrokerError(f"the plugin's statement is not signed by its epoch key: {error}") from None
     return signed
@@ -161,20 +161,19 @@ def follow(plugin: socket.socket, report: Report) -> Counters | None:
         try:
             decoded = decode_packet(packet)
         except DecodeError as error:
-            report(Event("odd-packet", {"reason": cut(str(error))}))
+            report(Event(EventName.ODD_PACKET, {"reason": cut(str(error))}))
             continue
         if isinstance(decoded, Counters):
             counters = decoded
-            report(Event("counters", _counts(decoded)))
+            report(Event(EventName.COUNTERS, _counts(decoded)))
         else:
-            report(Event("odd-packet", {"reason": f"the plugin sent {type(decoded).__name__}"}))
+            report(Event(EventName.ODD_PACKET, {"reason": f"the plugin sent {type(decoded).__name__}"}))
 
 
 def _newest_archived(folder: OperatorFolder, epoch_id: bytes) -> bytes | None:
-    path = folder.archive / "messages.sqlite"
-    if not path.exists():
+    if not folder.messages.exists():
         return None
-    with Store.open_to_read(path) as archive:
+    with Store.open_to_read(folder.messages) as archive:
         return archive.newest_mark(epoch_id)
 
 
@@ -224,7 +223,7 @@ def _ready(past: Past, log_key: SigningLogKey) -> Event:
     previous = past.previous
     names = {HowEnded.CLEAN: "clean", HowEnded.UNCLEAN: "unclean", HowEnded.LOGGED_UP_TO: "logged-up-to"}
     return Event(
-        "ready",
+        EventName.READY,
         {
             "epoch": past.next_number,
             "log_key": log_key.public.vkey,
@@ -238,7 +237,7 @@ def _ready(past: Past, log_key: SigningLogKey) -> Event:
 def _started(signed: SignedStatement, *, published: bool) -> Event:
     stated = signed.statement
     return Event(
-        "started",
+        EventName.STARTED,
         {
             "epoch": stated.number,
             "epoch_id": signed.epoch_id.hex(),
@@ -256,7 +255,7 @@ def _ended(store: EpochStore, number: int, signed: SignedStatement, counters: Co
     end = tail.end.end if tail.end else None
     in_spool = tail.last_mark.mark.sequence if tail.last_mark else 0
     return Event(
-        "ended",
+        EventName.ENDED,
         {
             "epoch": number,
             "clean": end is not None,

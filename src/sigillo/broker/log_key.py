@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sigillo import disk
 from sigillo.broker.error import BrokerError
 from sigillo.core.note import LogKey
+from sigillo.x509 import private_pem
 
 
 class SigningLogKey:
@@ -32,9 +33,7 @@ class SigningLogKey:
                     f"{path}: is gone, but {vkey_path.name} is there; put the key back from your backup. A new one "
                     "would break every policy that pins this operator"
                 )
-            form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, form, encryption)
-            disk.create(path, pem, disk.PRIVATE)
+            disk.create(path, private_pem(Ed25519PrivateKey.generate()), disk.PRIVATE)
         opened = cls(_load(path), origin)
         if not vkey_path.exists():
             disk.replace(vkey_path, f"{opened.public.vkey}\n".encode(), disk.PUBLIC)
@@ -51,7 +50,7 @@ class SigningLogKey:
 
 def _load(path: Path) -> Ed25519PrivateKey:
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:
         raise BrokerError(f"{path}: cannot be read ({error}); put the right file back from your backup") from None
     if not isinstance(key, Ed25519PrivateKey):

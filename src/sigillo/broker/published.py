@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from sigillo import disk
@@ -11,6 +10,7 @@ from sigillo.core.errors import PolicyError
 from sigillo.core.note import LogKey
 from sigillo.core.policy import BUILD_PARTS
 from sigillo.core.published import decode_published
+from sigillo.core.table import quote
 
 
 def publish(path: Path, operator: str, log_key: LogKey, hashes: dict[str, bytes]) -> bool:
@@ -34,9 +34,9 @@ def publish(path: Path, operator: str, log_key: LogKey, hashes: dict[str, bytes]
     lines = [
         "# What this operator hands to strangers: sigillo policy new --operator THIS_FILE …",
         "# Compare the log key over another channel. Newest hashes first; take out those that shall no longer count.",
-        f"name = {json.dumps(operator, ensure_ascii=False)}",
-        f"log_key = {json.dumps(log_key.vkey, ensure_ascii=False)}",
-        *(f"{part} = {json.dumps([value.hex() for value in values])}" for part, values in lists.items()),
+        f"name = {quote(operator)}",
+        f"log_key = {quote(log_key.vkey)}",
+        *(f"{part} = [{', '.join(quote(value.hex()) for value in values)}]" for part, values in lists.items()),
     ]
     disk.replace(path, "\n".join([*lines, ""]).encode(), disk.PUBLIC)
     return True

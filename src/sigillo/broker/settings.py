@@ -4,7 +4,6 @@ operator's to edit; part of the configuration hash (spec/epoch.md)."""
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 import tomllib
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ from typing import Any
 
 from sigillo.broker.error import BrokerError
 from sigillo.core.errors import DecodeError
+from sigillo.core.table import quote
 from sigillo.core.topic import check_filter
 
 VERSION = 1
@@ -79,15 +79,13 @@ class Settings:
         return self
 
     def encode(self) -> bytes:
-        """The file. A JSON string of printable text is a TOML string too."""
+        """The file."""
         lines = [
             "# Settings of this certified broker. Part of its configuration hash: a change shows in the next epoch."
         ]
         lines.append(f"version = {VERSION}")
         for field in fields(self):
-            value = getattr(self, field.name)
-            text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-            lines.append(f"{field.name} = {text}")
+            lines.append(f"{field.name} = {_toml(getattr(self, field.name))}")
         return "\n".join([*lines, ""]).encode()
 
 
@@ -133,6 +131,12 @@ def merge(path: Path, given: dict[str, Any]) -> Settings:
             f"{path}: does not exist yet; give --name HOST, the name under which clients reach the broker"
         )
     return Settings(**{"operator": given["name"], **given}).check("options")
+
+
+def _toml(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(quote, value))}]"
+    return quote(value) if isinstance(value, str) else str(value)
 
 
 def _shown(value: object) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from sigillo.broker.account import Accounts
 from sigillo.broker.archiver import archive
 from sigillo.broker.error import BrokerError
-from sigillo.broker.event import Event, LineReader, Report, Value, cut, decode_event, reporter
+from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
 
@@ -29,8 +29,7 @@ _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _CHILDREN = ("broker", "launcher", "archive")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_RESTARTING_REASONS = ("reload", "clock-recovery")
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+_RESTARTING_REASONS = ("reload",)
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ class Supervisor:
         try:
             self._epoch(plan())
             while self._goes_on():
-                self._report(Event("restarting", {"reason": self._epoch_reason}))
+                self._report(Event(EventName.RESTARTING, {"reason": self._epoch_reason}))
                 self._epoch(plan())
         finally:
             self._stop_all()
@@ -135,13 +134,13 @@ class Supervisor:
             "broker",
             self._accounts.broker,
             command,
-            environment=_ENVIRONMENT,
+            environment={},
             streams=(theirs.fileno(), writer),
             cwd=plan.folder.path,
         )
         os.close(writer)
         self._follow(child, reader, self._on_broker_line)
-        self._report(Event("broker-started", {"pid": child.pid, "command": " ".join(command)}))
+        self._report(Event(EventName.BROKER_STARTED, {"pid": child.pid, "command": " ".join(command)}))
 
     def _start_worker(self, name: str, main: Callable[[Report], None], *keep: int) -> None:
         reader, writer = os.pipe()
@@ -164,17 +163,17 @@ class Supervisor:
 
     def _on_broker_line(self, line: str) -> None:
         self._running["broker"].lines.append(line)
-        self._report(Event("broker-log", {"line": cut(line)}))
+        self._report(Event(EventName.BROKER_LOG, {"line": cut(line)}))
 
     def _on_event_line(self, line: str) -> None:
         event = decode_event(line)
-        if event.name == "ready":
+        if event.name is EventName.READY:
             self._ready = True
-        elif event.name == "started":
+        elif event.name is EventName.STARTED:
             self._started = True
-        elif event.name == "ended":
+        elif event.name is EventName.ENDED:
             self._epoch_reason = event.fields["reason"]
-        elif event.name == "archive-linked" and self._alive("broker"):
+        elif event.name is EventName.ARCHIVE_LINKED and self._alive("broker"):
             self._running["broker"].child.send(
                 signal.SIGUSR1
             )  # save the archive's session: after a kill -9 it is known
@@ -251,7 +250,7 @@ class Supervisor:
             if name in bad or unasked:
                 self._failed = True
                 fields: dict[str, Value] = {"child": name, "how": ending(running.status), "lines": list(running.lines)}
-                self._report(Event("child-died", fields))
+                self._report(Event(EventName.CHILD_DIED, fields))
 
     def _stop(self, name: str) -> None:
         """SIGTERM and, after much patience, SIGKILL."""
@@ -264,7 +263,7 @@ class Supervisor:
         while self._alive(name):
             self._turn(min(1.0, max(0.0, deadline - time.monotonic())))
             if self._alive(name) and time.monotonic() >= deadline:
-                self._report(Event("killed", {"child": name, "patience_s": int(_STOP_PATIENCE_S[name])}))
+                self._report(Event(EventName.KILLED, {"child": name, "patience_s": int(_STOP_PATIENCE_S[name])}))
                 self._failed = True
                 self._running[name].child.send(signal.SIGKILL)
                 deadline += _STOP_PATIENCE_S[name]
@@ -272,7 +271,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         if self._running:
-            self._report(Event("stopping"))
+            self._report(Event(EventName.STOPPING))
         for name in ("broker", "launcher", "archive"):
             if name == "launcher":
                 if self._alive(name):
@@ -280,4 +279,4 @@ class Supervisor:
             else:
                 self._stop(name)
         self._turn(0)
-        self._report(Event("stopped", {"well": not self._failed}))
+        self._report(Event(EventName.STOPPED, {"well": not self._failed}))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigillo.core.cose import Sign1, verify_ed25519
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.mark import SignedMark, decode_mark
+from sigillo.core.signature import verify_by_epoch_key
 from sigillo.core.spool import Ending, Record, Segment, decode_segment
 
 
@@ -44,13 +44,6 @@ def read_tail(folder: Path, signed: SignedStatement) -> Tail:
     return Tail(end, None, tuple(findings))
 
 
-def verify_by(signed: SignedStatement, sign1: Sign1) -> None:
-    """Verify an object of this epoch: its `kid` and its signature. Raises SignatureError."""
-    if sign1.kid != signed.epoch_id:
-        raise SignatureError("it is of another epoch")
-    verify_ed25519(signed.statement.epoch_key, sign1.signature, sign1.signed_bytes())
-
-
 def _segment(path: Path, signed: SignedStatement, findings: list[str]) -> Segment | None:
     try:
         segment = decode_segment(path.read_bytes())
@@ -72,11 +65,11 @@ def _believed(
     try:
         if record.kind is Kind.EPOCH_END:
             end = decode_epoch_end(record.object_bytes)
-            verify_by(signed, end.sign1)
+            verify_by_epoch_key(end, signed.statement, signed.epoch_id)
             return end
         if record.kind is Kind.MARK:
             mark = decode_mark(record.object_bytes)
-            verify_by(signed, mark.sign1)
+            verify_by_epoch_key(mark, signed.statement, signed.epoch_id)
             return mark
     except (DecodeError, SignatureError) as error:
         findings.append(f"{path}: the record at byte {record.offset} is not believed ({error})")

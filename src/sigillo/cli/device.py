@@ -19,7 +19,7 @@ from sigillo.device.folder import KINDS, load_device_folder, make_device_folder
 from sigillo.device.identity import reported_topic
 from sigillo.device.key import load_public_key
 from sigillo.device.message import FORMS, Form, encode_message
-from sigillo.device.store import Store
+from sigillo.device.store import Outbox
 
 _LOCK_WAIT_S = 10.0
 
@@ -107,10 +107,10 @@ def sign(
     def make(number: int) -> bytes:
         return encode_message(cast(Form, form), signer, folder.device_id, topic, ver=number, ts=ts, body=readings)
 
-    with Store(device, wait_s=_LOCK_WAIT_S) as store:
-        message = store.issue(topic, make)
+    with Outbox(device, wait_s=_LOCK_WAIT_S) as outbox:
+        message = outbox.issue(topic, make)
         _hand_over(message.payload, output)
-        store.settle(message.sequence)
+        outbox.settle(message.sequence)
     fields = {"sequence": message.sequence, "topic": topic, "form": form, "bytes": len(message.payload)}
     if as_json:
         click.echo(json.dumps({**fields, "file": str(output)}, ensure_ascii=False))

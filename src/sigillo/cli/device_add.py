@@ -72,8 +72,7 @@ def add(
 
 def _carry_out(operator: Path, application: Application, folder: DeviceFolder | None, *, replace: bool) -> Enrolled:
     def issue(csr_pem: bytes, device_id: str) -> bytes:
-        # Here, not above: the other commands of `sigillo device` need nothing of the broker.
-        from sigillo.broker.authority import Authority  # noqa: PLC0415
+        from sigillo.broker.authority import Authority  # noqa: PLC0415  # the other commands need no broker
 
         return Authority.load(operator / "authority").issue_client(csr_pem, device_id)
 

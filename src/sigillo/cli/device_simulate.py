@@ -72,9 +72,8 @@ def simulate(
     Exit code: 0 everything arrived, 1 something was refused or not acknowledged, 2 a tracker could not travel at all.
     """
     try:
-        # Here, not above: the rest of `sigillo device` works without the MQTT client.
-        from sigillo.device.link import Protocol, parse_address  # noqa: PLC0415
-        from sigillo.device.simulate import Fleet, Plan  # noqa: PLC0415
+        from sigillo.device.link import Protocol, parse_address  # noqa: PLC0415  # the rest works without paho
+        from sigillo.device.simulate import Fleet, Plan  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "paho":
             raise

@@ -7,15 +7,15 @@ import gzip
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import click
 
+from sigillo import disk
 from sigillo.archive.error import ArchiveError
 from sigillo.archive.export import KnownEpoch, Selection, Tally, export
 from sigillo.archive.store import Store
@@ -119,8 +119,10 @@ def _write(lines: Iterator[Line], output: Path, selection: Selection, tally: Tal
         for line in lines:
             try:
                 file.write(encode_line(line))
-            except ValueError as error:
-                raise ArchiveError(f"a message does not fit the evidence format: {error}") from None
+            except DecodeError as error:
+                raise ArchiveError(
+                    f"a message does not fit the evidence format: the {error.field} {error.reason}"
+                ) from None
         if tally.messages == 0:
             forged = f" ({tally.not_genuine} with a mark that no epoch of this operator signed)"
             raise ArchiveError(
@@ -137,52 +139,34 @@ def _epochs(folder: OperatorFolder) -> list[KnownEpoch]:
     numbers = kept.numbers()
     for number, expected in zip(numbers, range(1, len(numbers) + 1), strict=True):
         if number != expected:
-            raise ArchiveError(f"{folder.epochs / f'{expected:010}.cose'}: is missing; put it back from your backup")
+            raise ArchiveError(f"{kept.statement_path(expected)}: is missing; put it back from your backup")
     epochs = []
     for number in numbers:
         try:
             epochs.append(KnownEpoch.decode(kept.statement_bytes(number), kept.end_bytes(number)))
         except DecodeError as error:
-            raise ArchiveError(
-                f"{folder.epochs / f'{number:010}.cose'}: {error}; put it back from your backup"
-            ) from None
+            raise ArchiveError(f"{kept.statement_path(number)}: {error}; put it back from your backup") from None
     return epochs
 
 
 def _open_archive(folder: OperatorFolder) -> Store:
-    path = folder.archive / "messages.sqlite"
     if not os.access(folder.archive, os.R_OK | os.X_OK):
         raise ArchiveError(f"{folder.archive}: may not be read; run this as root or as the user it belongs to")
-    if not path.exists():
-        raise ArchiveError(f"{path}: is not there; no message was archived yet")
-    return Store.open_to_read(path)
+    if not folder.messages.exists():
+        raise ArchiveError(f"{folder.messages}: is not there; no message was archived yet")
+    return Store.open_to_read(folder.messages)
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of *path* only if all goes well; packed where the name says so."""
-    with naming(path.parent, "choose a folder that exists, with -o"):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    fresh = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as plain:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0) as packed:
-                    yield cast(BinaryIO, packed)
-            else:
-                yield plain
-            plain.flush()
-            os.fchmod(plain.fileno(), 0o666 & ~_umask())
-            os.fsync(plain.fileno())
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    with ExitStack() as stack:
+        with naming(path.parent, "choose a folder that exists, with -o"):
+            file = stack.enter_context(disk.writing(path, replaces=True))
+        if path.suffix == ".gz":
+            packed = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0))
+            file = cast(BinaryIO, packed)
+        yield file
 
 
 class _Progress:

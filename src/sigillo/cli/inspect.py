@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from sigillo.cli.source import FileError, chunks, naming, read_policy
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
-from sigillo.report.export import README, exhibits
+from sigillo.report.exhibit import README, exhibits
 from sigillo.report.inspection import inspect, render_inspection
 
 _REMEDY = "get the file again, or ask whoever made it"

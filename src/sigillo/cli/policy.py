@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from sigillo import disk
 from sigillo.cli.source import FileError, naming, read_at_most, read_policy
 from sigillo.core.errors import PolicyError
 from sigillo.core.policy import (
@@ -17,7 +16,7 @@ from sigillo.core.policy import (
     DeviceTrust,
     OperatorTrust,
     Policy,
-    check_device_id,
+    check_topic_level,
     decode_duration,
     decode_policy,
     encode_policy,
@@ -130,26 +129,15 @@ def _registered(folder: Path, bits: int) -> Iterator[DeviceTrust]:
 
 
 def _device(name: str, path: Path, bits: int) -> DeviceTrust:
-    check_device_id(name, f"device {name}")
+    check_topic_level(name, f"device {name}")
     return DeviceTrust(name, load_public_key(path), bits)
 
 
 def _write(path: Path, data: bytes, *, force: bool) -> None:
     """Write the file whole or not at all, and never over another without *force*."""
     try:
-        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            os.chmod(fresh, 0o644)
-            if force:
-                os.replace(fresh, path)
-            else:
-                os.link(fresh, path)  # unlike a rename it refuses a name that is taken
-        finally:
-            Path(fresh).unlink(missing_ok=True)
+        with disk.writing(path, replaces=force) as file:
+            file.write(data)
     except FileExistsError as error:
         raise FileError(f"{path}: is there already; --force replaces it, or name another file with -o") from error
     except OSError as error:

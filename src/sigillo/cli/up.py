@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
 from sigillo.broker.clock import ClockSource, sample
 from sigillo.broker.configuration import file_hash, read_configuration
 from sigillo.broker.error import BrokerError
-from sigillo.broker.event import Event, Report
+from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.installation import check_certificate, install, install_plugin
 from sigillo.broker.launcher import Plan
@@ -27,6 +26,7 @@ from sigillo.cli.up_text import Narrator
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WARN_DAYS = 30
+_JUST_ENDING_S = 1.0
 
 
 @click.command(
@@ -127,7 +127,7 @@ def _prepare(
         raise BrokerError(f"{folder.path}: belongs to user {status.st_uid}, who could replace what root runs; chown it")
     written = install(folder, settings, accounts)
     if written:
-        report(Event("written", {"files": [str(path.relative_to(folder.path)) for path in written]}))
+        report(Event(EventName.WRITTEN, {"files": [str(path.relative_to(folder.path)) for path in written]}))
     refused = install_plugin(folder, plugin, update=update_plugin)
     if refused and _is_explicit_plugin():
         raise BrokerError(
@@ -135,13 +135,13 @@ def _prepare(
             f"({refused.hex()}); to run that one from now on, say --update-plugin"
         )
     if refused:
-        report(Event("other-plugin", {"file": str(plugin), "sha256": refused.hex()}))
+        report(Event(EventName.OTHER_PLUGIN, {"file": str(plugin), "sha256": refused.hex()}))
     days = check_certificate(folder, datetime.datetime.now(datetime.UTC))
     if days < _WARN_DAYS:
-        report(Event("certificate-ends", {"days": days}))
+        report(Event(EventName.CERTIFICATE_ENDS, {"days": days}))
     report(
         Event(
-            "accounts",
+            EventName.ACCOUNTS,
             {
                 "broker": accounts.broker.name,
                 "rest": accounts.rest.name,
@@ -194,19 +194,12 @@ def _check_executable(settings: Settings) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Hold the lock on an operator folder. Raises BrokerError where another `sigillo up` has it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = disk.open_folder(path)
     try:
-        deadline = time.monotonic() + 1.0  # one that is just ending
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BrokerError(
-                        f"{path}: another `sigillo up` runs on this folder; stop that one first"
-                    ) from None
-                time.sleep(0.05)
+        try:
+            disk.lock(descriptor, _JUST_ENDING_S)
+        except BlockingIOError:
+            raise BrokerError(f"{path}: another `sigillo up` runs on this folder; stop that one first") from None
         yield descriptor
     finally:
         os.close(descriptor)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from sigillo.broker.event import Event, Value
+from sigillo.broker.event import Event, EventName, Value
 from sigillo.broker.folder import OperatorFolder
 from sigillo.report.escape import escape
 
@@ -21,6 +21,8 @@ _REFUSALS = {
     "refused_names": "refused for names that are no text",
     "stripped": "forged time-mark properties stripped",
 }
+UNSAID = frozenset({EventName.BROKER_STARTED, EventName.ARCHIVE_UNLINKED, EventName.STOPPING})
+"""What says nothing to people: others of the events beside them do."""
 
 
 class Narrator:
@@ -33,12 +35,34 @@ class Narrator:
         self._due = 0.0
         self._linked_before = False
         self._aside: Value = 0
+        self._speakers: dict[EventName, Callable[[_Fields], None]] = {
+            EventName.WRITTEN: self._on_written,
+            EventName.OTHER_PLUGIN: self._on_other_plugin,
+            EventName.CERTIFICATE_ENDS: self._on_certificate_ends,
+            EventName.ARCHIVE_LINKED: self._on_archive_linked,
+            EventName.ARCHIVED: self._on_archived,
+            EventName.BROKER_LOG: self._on_broker_log,
+            EventName.ODD_PACKET: self._on_odd_packet,
+            EventName.RESTARTING: self._on_restarting,
+            EventName.KILLED: self._on_killed,
+            EventName.STOPPED: self._on_stopped,
+            EventName.COUNTERS: self._on_counters,
+            EventName.ACCOUNTS: self._on_accounts,
+            EventName.READY: self._on_ready,
+            EventName.STARTED: self._on_started,
+            EventName.ENDED: self._on_ended,
+            EventName.CHILD_DIED: self._on_child_died,
+        }
 
     def __call__(self, event: Event) -> None:
-        """Print the event, or keep it for the next line of counts. What says nothing to people is passed over."""
-        speak = getattr(self, f"_on_{event.name.replace('-', '_')}", None)
-        if speak:
-            speak(event.fields)
+        """Print the event, or keep it for the next line of counts. What is `UNSAID` is passed over."""
+        if event.name not in UNSAID:
+            self._speakers[event.name](event.fields)
+
+    @property
+    def known(self) -> frozenset[EventName]:
+        """Every event that it has an answer to."""
+        return UNSAID | self._speakers.keys()
 
     def _on_written(self, fields: _Fields) -> None:
         self._say(f"written in {self._folder.path}: {', '.join(_texts(fields['files']))}")

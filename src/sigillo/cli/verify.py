@@ -11,7 +11,7 @@ import click
 from sigillo.cli.source import chunks, naming, read_policy
 from sigillo.cli.terminal import wants_colour
 from sigillo.core.appraise import appraise
-from sigillo.core.evidence import split_lines
+from sigillo.core.line import split_lines
 from sigillo.report.text import render
 
 

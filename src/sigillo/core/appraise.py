@@ -59,7 +59,7 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
     """Appraise an evidence file: run all that can be run and return every finding.
 
     Args:
-        lines: its lines without LF (:func:`sigillo.core.evidence.split_lines`).
+        lines: its lines without LF (:func:`sigillo.core.line.split_lines`).
         policy: whom to trust; None runs the checks that need no trust, and is never verified.
         now_ns: the reader's time, ns of Unix time.
 

@@ -97,6 +97,23 @@ class Sign1:
         return [self.signature] if self.form.algorithms else []
 
 
+@dataclass(frozen=True, slots=True)
+class EpochObject:
+    """A decoded object that names its epoch: a mark, a batch mark, an epoch end or a seal. Not verified."""
+
+    sign1: Sign1
+
+    @property
+    def epoch_id(self) -> bytes:
+        """Its `kid`: the object hash of the epoch's statement, 32 bytes."""
+        return self.sign1.kid
+
+    @property
+    def object_hash(self) -> bytes:
+        """Its object hash, 32 bytes: what a principal's next mark, or the log, names it by."""
+        return self.sign1.object_hash
+
+
 def signed_bytes(protected_bytes: bytes, payload: bytes, external_aad: bytes = b"") -> bytes:
     """Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4)."""
     return cbor.encode(["Signature1", protected_bytes, external_aad, payload])

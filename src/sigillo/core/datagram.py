@@ -25,7 +25,6 @@ BROKER_KEYS: Final = ("INGESTION_TIME", "VERIFICATION_TOKEN")
 MILLISECONDS_FROM: Final = 10**11
 """A `TS` from here on is in milliseconds, below in seconds."""
 
-_INDEFINITE_MAP: Final = 0xBF
 _BREAK: Final = b"\xff"
 
 

@@ -1,7 +1,6 @@
 """Epoch statement with its countersignature, epoch end, seal, and the configuration tree hash: spec/epoch.md.
 
-Decoding gives no trust; verification is `sigillo.core.verify`'s. The statement's payload is `sigillo.core.statement`,
-whose names this module hands on.
+Decoding gives no trust; verification is `sigillo.core.verify`'s. The statement's payload is `sigillo.core.statement`'s.
 """
 
 import hashlib
@@ -15,59 +14,7 @@ from sigillo.core.bytes import domain
 from sigillo.core.errors import DecodeError
 from sigillo.core.field import array, byte_string, choice, integer, numbered_map
 from sigillo.core.mark import Clock, clock_value, decode_clock
-from sigillo.core.statement import (
-    VERSION,
-    Attester,
-    AttesterKind,
-    Carrier,
-    Durability,
-    EpochStatement,
-    HowEnded,
-    ListenerKey,
-    MarkedFilter,
-    Mode,
-    OnBadClock,
-    Previous,
-    PrincipalSource,
-    StatementFields,
-    decode_statement_fields,
-    decode_statement_payload,
-    encode_statement_fields,
-    statement_payload,
-)
-
-__all__ = [
-    "Attester",
-    "AttesterKind",
-    "Carrier",
-    "Countersignature",
-    "Durability",
-    "EndReason",
-    "EpochEnd",
-    "EpochStatement",
-    "HowEnded",
-    "ListenerKey",
-    "MarkedFilter",
-    "Mode",
-    "OnBadClock",
-    "Previous",
-    "PrincipalSource",
-    "Seal",
-    "SignedEpochEnd",
-    "SignedSeal",
-    "SignedStatement",
-    "StatementFields",
-    "configuration_hash",
-    "countersign",
-    "decode_epoch_end",
-    "decode_seal",
-    "decode_statement",
-    "decode_statement_fields",
-    "encode_epoch_end",
-    "encode_seal",
-    "encode_statement",
-    "encode_statement_fields",
-]
+from sigillo.core.statement import VERSION, EpochStatement, decode_statement_payload, statement_payload
 
 _PAYLOAD: Final = "epoch statement payload"
 
@@ -124,21 +71,10 @@ class EpochEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedEpochEnd:
+class SignedEpochEnd(cose.EpochObject):
     """A decoded epoch end, not verified."""
 
     end: EpochEnd
-    sign1: cose.Sign1
-
-    @property
-    def epoch_id(self) -> bytes:
-        """Object hash of the epoch's statement, 32 bytes."""
-        return self.sign1.kid
-
-    @property
-    def object_hash(self) -> bytes:
-        """Object hash of the epoch end, 32 bytes."""
-        return self.sign1.object_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +87,10 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedSeal:
+class SignedSeal(cose.EpochObject):
     """A decoded seal, not verified."""
 
     seal: Seal
-    sign1: cose.Sign1
-
-    @property
-    def epoch_id(self) -> bytes:
-        """Object hash of the epoch's statement, 32 bytes."""
-        return self.sign1.kid
-
-    @property
-    def object_hash(self) -> bytes:
-        """Object hash of the seal, 32 bytes."""
-        return self.sign1.object_hash
 
 
 def decode_statement(data: bytes) -> SignedStatement:
@@ -211,7 +136,7 @@ def decode_epoch_end(data: bytes) -> SignedEpochEnd:
     end = _epoch_end(cbor.decode(sign1.payload, "epoch end payload"))
     if end.last_sequence == 0 and end.last != sign1.kid:
         raise DecodeError("last", "is not the epoch id though no mark was made")
-    return SignedEpochEnd(end, sign1)
+    return SignedEpochEnd(sign1, end)
 
 
 def encode_epoch_end(end: EpochEnd, epoch_id: bytes, sign: Callable[[bytes], bytes]) -> bytes:
@@ -230,7 +155,7 @@ def decode_seal(data: bytes) -> SignedSeal:
     integer(payload[1], "version", VERSION, VERSION)
     first = integer(payload[2], "first sequence", 1)
     seal = Seal(first, integer(payload[3], "last sequence", first), byte_string(payload[4], "root"))
-    return SignedSeal(seal, sign1)
+    return SignedSeal(sign1, seal)
 
 
 def encode_seal(seal: Seal, epoch_id: bytes, sign: Callable[[bytes], bytes]) -> bytes:

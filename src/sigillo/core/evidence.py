@@ -1,26 +1,24 @@
 """The evidence file: newline-delimited canonical JSON, plain or gzip (spec/evidence.md).
 
 Reading is a stream of bounded parts: chunks of bytes (any size, from whoever does the I/O) → lines of at most
-2 MiB → typed lines. Nothing here is trusted yet; :mod:`sigillo.core.verify` does that.
+2 MiB (:mod:`sigillo.core.line`) → typed lines. Nothing here is trusted yet; :mod:`sigillo.core.verify` does that.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.errors import DecodeError
+from sigillo.core.line import MAX_LINE
 
 FORMAT = "sigillo-evidence"
 VERSION = 1
-MAX_LINE = 2 * 1024 * 1024
-GZIP_MAGIC = b"\x1f\x8b"
-_STEP = 64 * 1024
 _MAX_DIGITS = 18
+_HALF_PAIR = "holds half of a surrogate pair, which is no character"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,72 +65,6 @@ class NumberedLine:
 
     number: int
     line: Line
-
-
-def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a stream of chunks into lines without their LF, unpacking gzip (told by its first two bytes).
-
-    Holds at most one line, one chunk and 64 KiB of unpacked bytes.
-
-    Raises:
-        DecodeError: a line over 2 MiB, no LF at the end, a broken gzip stream or anything after it.
-    """
-    pending = bytearray()
-    number = 1
-    for part in _unpacked(chunks):
-        start = 0
-        while (end := part.find(b"\n", start)) >= 0:
-            pending += part[start:end]
-            _check_length(pending, number)
-            yield bytes(pending)
-            pending.clear()
-            start, number = end + 1, number + 1
-        pending += part[start:]
-        _check_length(pending, number)
-    if pending:
-        raise DecodeError(f"line {number}", "does not end with a line feed: cut off, or not an evidence file")
-    if number == 1:
-        raise DecodeError("file", "is empty")
-
-
-def _check_length(line: bytearray, number: int) -> None:
-    if len(line) >= MAX_LINE:  # with its LF
-        raise DecodeError(f"line {number}", f"is longer than {MAX_LINE} bytes; this is not an evidence file")
-
-
-def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    source = iter(chunks)
-    head = b""
-    for chunk in source:
-        head += chunk
-        if len(head) >= len(GZIP_MAGIC):
-            break
-    if head.startswith(GZIP_MAGIC):
-        yield from _gunzip(head, source)
-        return
-    yield head
-    yield from source
-
-
-def _gunzip(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    more = filter(None, rest)
-    pending = head
-    while True:
-        try:
-            part = unpacker.decompress(pending, _STEP)
-        except zlib.error as error:
-            raise DecodeError("file", f"is not a valid gzip stream: {error}") from error
-        yield part
-        if unpacker.eof:
-            break
-        pending = unpacker.unconsumed_tail
-        if not pending and len(part) < _STEP:  # nothing is left inside the unpacker
-            pending = next(more, b"")
-            if not pending:
-                raise DecodeError("file", "is a gzip stream that is cut off")
-    if unpacker.unused_data or next(more, b""):
-        raise DecodeError("file", "has bytes after its gzip stream")
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
@@ -255,7 +187,7 @@ def _canonical_object(data: bytes, where: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DecodeError(where, f"is not UTF-8 (byte {error.start} of the line); is this evidence?") from error
     except UnicodeEncodeError as error:
-        raise DecodeError(where, "holds half of a surrogate pair, which is no character") from error
+        raise DecodeError(where, _HALF_PAIR) from error
     except json.JSONDecodeError as error:
         raise DecodeError(where, f"is not JSON (column {error.colno}: {error.msg}); is this evidence?") from error
     except RecursionError as error:
@@ -293,10 +225,8 @@ def _canonical(value: dict[str, Any]) -> bytes:
 
 
 def encode_line(line: Line) -> bytes:
-    """The canonical bytes of a line, with its LF.
-
-    Raises:
-        ValueError: text that is not UTF-8 encodable, or a line over 2 MiB.
+    """The canonical bytes of a line, with its LF. Raises DecodeError for one that would not be read: over 2 MiB, or
+    with text that is not UTF-8.
     """
     value: dict[str, Any] = {"type": line.kind}
     if isinstance(line, Header):
@@ -309,7 +239,10 @@ def encode_line(line: Line) -> bytes:
         value |= {"topic": line.topic, "payload": payload, "mark": mark}
     else:
         value |= {"epochs": line.epochs, "messages": line.messages}
-    data = _canonical(value) + b"\n"
+    try:
+        data = _canonical(value) + b"\n"
+    except UnicodeEncodeError as error:
+        raise DecodeError("line", _HALF_PAIR) from error
     if len(data) > MAX_LINE:
-        raise ValueError(f"the line has {len(data)} bytes, more than {MAX_LINE}")
+        raise DecodeError("line", f"has {len(data)} bytes, more than {MAX_LINE}")
     return data

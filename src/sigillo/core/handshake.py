@@ -1,23 +1,28 @@
 """Packets between launcher and plugin on fd 0: spec/handshake.md. One packet: a type byte, then the body."""
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import Final
 
 from sigillo.core import cbor
-from sigillo.core.epoch import (
-    SignedStatement,
-    StatementFields,
-    decode_statement,
-    decode_statement_fields,
-    encode_statement_fields,
-)
+from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError
 from sigillo.core.field import array, boolean, byte_string, integer, numbered_map, text
 from sigillo.core.mark import Checkpoint, decode_checkpoint
+from sigillo.core.statement import StatementFields, decode_statement_fields, encode_statement_fields
 
 MAX_PACKET: Final = 65_536
 MAX_PATH: Final = 4_096
-_STATE, _STATEMENT, _GO, _CHECKPOINT, _COUNTERS = range(1, 6)
+
+
+class PacketType(IntEnum):
+    """First byte of a packet."""
+
+    STATE = 1
+    STATEMENT = 2
+    GO = 3
+    CHECKPOINT = 4
+    COUNTERS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +92,19 @@ def encode_packet(packet: Packet) -> bytes:
     match packet:
         case State():
             body = cbor.encode([encode_statement_fields(packet.fields), _run_time_values(packet.run_time)], "STATE")
-            encoded = bytes([_STATE]) + body
+            encoded = bytes([PacketType.STATE]) + body
         case Statement():
             packet.decode()
-            encoded = bytes([_STATEMENT]) + packet.statement_bytes
+            encoded = bytes([PacketType.STATEMENT]) + packet.statement_bytes
         case Go():
-            encoded = bytes([_GO]) + byte_string(packet.epoch_id, "GO")
+            encoded = bytes([PacketType.GO]) + byte_string(packet.epoch_id, "GO")
         case NewCheckpoint():
             size, root = packet.checkpoint.size, packet.checkpoint.root
             decode_checkpoint([size, root], "CHECKPOINT")
-            encoded = bytes([_CHECKPOINT]) + size.to_bytes(8, "big") + root
+            encoded = bytes([PacketType.CHECKPOINT]) + size.to_bytes(8, "big") + root
         case Counters():
             counts = [integer(getattr(packet, field.name), field.name) for field in fields(Counters)]
-            encoded = bytes([_COUNTERS]) + cbor.encode(counts, "COUNTERS")
+            encoded = bytes([PacketType.COUNTERS]) + cbor.encode(counts, "COUNTERS")
     if len(encoded) > MAX_PACKET:
         raise DecodeError("packet", f"is {len(encoded)} bytes long, more than {MAX_PACKET}")
     return encoded
@@ -111,18 +116,18 @@ def decode_packet(data: bytes) -> Packet:
         raise DecodeError("packet", f"is {len(data)} bytes long, not 1…{MAX_PACKET}")
     body = data[1:]
     match data[0]:
-        case 1:
+        case PacketType.STATE:
             return _decode_state(body)
-        case 2:
+        case PacketType.STATEMENT:
             statement = Statement(body)
             statement.decode()
             return statement
-        case 3:
+        case PacketType.GO:
             return Go(byte_string(body, "GO"))
-        case 4:
+        case PacketType.CHECKPOINT:
             byte_string(body, "CHECKPOINT", 40)
             return NewCheckpoint(decode_checkpoint([int.from_bytes(body[:8], "big"), body[8:]], "CHECKPOINT"))
-        case 5:
+        case PacketType.COUNTERS:
             names = [field.name for field in fields(Counters)]
             counts = array(cbor.decode(body, "COUNTERS"), "COUNTERS", len(names))
             return Counters(*(integer(count, name) for count, name in zip(counts, names, strict=True)))

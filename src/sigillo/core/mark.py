@@ -54,22 +54,11 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedMark:
+class SignedMark(cose.EpochObject):
     """A decoded mark, not verified. `salt` is None once the payload is redacted. A batch mark has no signature."""
 
     mark: Mark
-    sign1: cose.Sign1
     salt: bytes | None
-
-    @property
-    def epoch_id(self) -> bytes:
-        """Object hash of the statement of the mark's epoch, 32 bytes: its `kid`."""
-        return self.sign1.kid
-
-    @property
-    def object_hash(self) -> bytes:
-        """What the principal's next mark names as `previous`, 32 bytes."""
-        return self.sign1.object_hash
 
 
 def decode_mark(data: bytes) -> SignedMark:
@@ -164,7 +153,7 @@ def _decode(data: bytes, form: cose.Form) -> SignedMark:
     sign1 = cose.decode_sign1(data, form)
     salt = sign1.unprotected.get(cose.SALT)
     checked = byte_string(salt, "salt", SALT_SIZE) if cose.SALT in sign1.unprotected else None
-    return SignedMark(decode_mark_payload(sign1.payload), sign1, checked)
+    return SignedMark(sign1, decode_mark_payload(sign1.payload), checked)
 
 
 def _encode(

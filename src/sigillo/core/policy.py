@@ -15,7 +15,7 @@ from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
-from sigillo.core.table import Table, decode_toml
+from sigillo.core.table import Table, decode_toml, quote
 
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
@@ -218,7 +218,7 @@ def _missing(table: Table) -> MissingTrust:
 
 def _device(table: Table) -> DeviceTrust:
     name = table.take("id", str)
-    check_device_id(name, table.name("id"))
+    check_topic_level(name, table.name("id"))
     try:
         key = DeviceKey.from_spki(base64url_decode(table.take("key", str)))
     except DecodeError as error:
@@ -230,7 +230,7 @@ def _device(table: Table) -> DeviceTrust:
     return DeviceTrust(name, key, bits)
 
 
-def check_device_id(name: str, path: str) -> None:
+def check_topic_level(name: str, path: str) -> None:
     """PolicyError at *path* unless *name* can be one level of an MQTT topic (1…255 bytes, no / + # or control)."""
     if not 1 <= len(name.encode()) <= 255 or any(c in "/+#" or ord(c) < 0x20 or ord(c) == 0x7F for c in name):
         raise PolicyError(path, "must have 1 to 255 bytes, without /, +, # and control characters")
@@ -240,19 +240,19 @@ def encode_policy(policy: Policy) -> str:
     """The TOML text that decodes to *policy*."""
     lines = [f"version = {VERSION}"]
     for operator in policy.operators:
-        lines += ["", "[[operator]]", f"name = {_quote(operator.name)}", f"log_key = {_quote(operator.log_key.vkey)}"]
-        lines += [f"level = {_quote(operator.level)}"]
+        lines += ["", "[[operator]]", f"name = {quote(operator.name)}", f"log_key = {quote(operator.log_key.vkey)}"]
+        lines += [f"level = {quote(operator.level)}"]
         for part, values in operator.reference_values.items():
-            lines.append(f"{part} = [{', '.join(_quote(value.hex()) for value in values)}]")
+            lines.append(f"{part} = [{', '.join(quote(value.hex()) for value in values)}]")
         lines += [f"unsafe_any_build = {_bool(operator.unsafe_any_build)}"]
     clock, missing = policy.clock, policy.missing
-    lines += ["", "[clock]", f"max_error = {_quote(encode_duration(clock.max_error_ns))}"]
+    lines += ["", "[clock]", f"max_error = {quote(encode_duration(clock.max_error_ns))}"]
     lines += [f"allow_unknown_bound = {_bool(clock.allow_unknown_bound)}"]
     lines += [f"allow_unsynchronised = {_bool(clock.allow_unsynchronised)}"]
     lines += ["", "[missing]", f"allow_withheld = {_bool(missing.allow_withheld)}"]
     lines += [f"allow_lost = {_bool(missing.allow_lost)}"]
     for device in policy.devices:
-        lines += ["", "[[device]]", f"id = {_quote(device.id)}", f"key = {_quote(base64url_encode(device.key.spki))}"]
+        lines += ["", "[[device]]", f"id = {quote(device.id)}", f"key = {quote(base64url_encode(device.key.spki))}"]
         lines += [f"sequence_bits = {device.sequence_bits}"]
     return "\n".join(lines) + "\n"
 
@@ -265,11 +265,3 @@ def encode_duration(duration_ns: int) -> str:
 
 def _bool(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _quote(text: str) -> str:
-    """A TOML basic string."""
-    escaped = "".join(
-        f"\\{c}" if c in '"\\' else f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else c for c in text
-    )
-    return f'"{escaped}"'

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 
-from sigillo.core.datagram import Datagram, decode_datagram
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.errors import DecodeError, SignatureError, VerificationError
 from sigillo.core.evidence import MessageLine
 from sigillo.core.history import DeviceCounter, LastMark
 from sigillo.core.mark import Clock, SignedMark, payload_commitment
+from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
-from sigillo.core.reading import Reading, decode_reading
+from sigillo.core.reading import Reading
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.statement import HowEnded, Mode, PrincipalSource
 from sigillo.core.topic import filter_matches
@@ -32,7 +32,6 @@ from sigillo.core.trusted import (
 REACHED_LEVEL = "declared"
 MAX_AHEAD_NS = 24 * 3600 * 10**9
 _DEVICE_TOPIC = re.compile(r"braid/agent/([^/]+)/shadow/reported/.*", re.DOTALL)
-_COSE_TAG = 0xD2
 
 
 def check_statement(signed: SignedStatement) -> SelfSignedStatement:
@@ -74,7 +73,7 @@ def check_end(signed: SignedEpochEnd, own: SelfSignedStatement) -> VerifiedEnd:
     if signed.epoch_id != own.epoch_id:
         raise VerificationError(4, "the epoch end is of another epoch")
     try:
-        verify_by_epoch_key(signed.sign1, own.statement, own.epoch_id)
+        verify_by_epoch_key(signed, own.statement, own.epoch_id)
     except SignatureError as error:
         raise VerificationError(4, f"the epoch end is not signed by the epoch key: {error.reason}") from error
     if signed.end.time_ns < own.statement.start_ns:
@@ -109,7 +108,7 @@ def check_mark(signed: SignedMark, own: SelfSignedStatement) -> VerifiedMark:
     if signed.epoch_id != own.epoch_id:
         raise VerificationError(5, "the mark is of another epoch than the one above it")
     try:
-        verify_by_epoch_key(signed.sign1, own.statement, own.epoch_id)
+        verify_by_epoch_key(signed, own.statement, own.epoch_id)
     except SignatureError as error:
         raise VerificationError(5, f"the time mark is not signed by the epoch key: {error.reason}") from error
     topic = signed.mark.topic
@@ -215,22 +214,20 @@ def check_device(verified: VerifiedMark, line: MessageLine, policy: Policy) -> V
     return VerifiedMessage(verified, device, message.ver, content_hash, message.beacon, MADE_BY_VERIFY)
 
 
-def _decode_device_message(line: MessageLine) -> Datagram | Reading:
+def _decode_device_message(line: MessageLine) -> DeviceMessage:
     try:
-        if line.payload[:1] == bytes([_COSE_TAG]):
-            return decode_reading(line.payload, line.topic)
-        return decode_datagram(line.payload)
+        return decode_device_message(line.payload, line.topic)
     except DecodeError as error:
         raise VerificationError(9, f"the payload is no signed device message: {error}") from error
 
 
-def _verify_device_signature(message: Datagram | Reading, device: DeviceTrust) -> None:
+def _verify_device_signature(message: DeviceMessage, device: DeviceTrust) -> None:
     if isinstance(message, Reading) and message.algorithm != device.key.algorithm:
         raise SignatureError("another algorithm than that of the device's key")
     device.key.verify(message.signature, message.signed_bytes)
 
 
-def _signer(message: Datagram | Reading, policy: Policy, name: str) -> str:
+def _signer(message: DeviceMessage, policy: Policy, name: str) -> str:
     """Whether the device of this name signed the message, for people."""
     device = policy.device(name)
     if device is None:

@@ -1,4 +1,4 @@
-"""TOML tables read key by key, so that a missing, unknown or wrongly typed key is named (spec/policy.md)."""
+"""TOML: tables read key by key, so that a missing, unknown or wrongly typed key is named (spec/policy.md); strings."""
 
 from __future__ import annotations
 
@@ -63,3 +63,11 @@ def decode_toml(data: bytes) -> dict[str, Any]:
         raise PolicyError("file", "is nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, and the interpreter's limit on digits
         raise PolicyError("file", f"is not valid TOML: {error}") from error
+
+
+def quote(text: str) -> str:
+    """A TOML basic string (TOML 1.0, "String"): control characters escaped, U+007F too, which JSON leaves as it is."""
+    escaped = "".join(
+        f"\\{c}" if c in '"\\' else f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else c for c in text
+    )
+    return f'"{escaped}"'

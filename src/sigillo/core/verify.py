@@ -37,7 +37,7 @@ def verify(lines: Iterable[bytes], policy: Policy, now_ns: int) -> VerifiedEvide
     """Verify an evidence file.
 
     Args:
-        lines: its lines without LF (:func:`sigillo.core.evidence.split_lines`).
+        lines: its lines without LF (:func:`sigillo.core.line.split_lines`).
         policy: whom to trust.
         now_ns: the reader's time, ns of Unix time; marks from more than a day later are refused.
 

@@ -16,8 +16,9 @@ from sigillo import disk
 from sigillo.core.device_key import DeviceKey
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
-from sigillo.device.key import load_certificate, load_csr, spki_of
+from sigillo.device.key import load_certificate, load_csr
 from sigillo.device.registry import Registry, certificate_id
+from sigillo.x509 import spki_of
 
 Issue = Callable[[bytes, str], bytes]
 """The operator's CA: certificate request (PEM) and device id in, client certificate (PEM, CN = the id) out."""

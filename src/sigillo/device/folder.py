@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -21,17 +20,12 @@ from pathlib import Path
 
 from sigillo import disk
 from sigillo.core.device_key import Kind
+from sigillo.core.table import quote
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
-from sigillo.device.key import (
-    encode_private_key,
-    encode_public_key,
-    generate_signing_key,
-    generate_tls_key,
-    make_csr,
-    public_half,
-)
+from sigillo.device.key import encode_public_key, generate_signing_key, public_half
 from sigillo.device.signer import FileSigner
+from sigillo.x509 import new_key, private_pem, request_for
 
 SETTINGS_VERSION = 1
 KINDS: tuple[Kind, ...] = ("p256", "ed25519")
@@ -76,7 +70,7 @@ class DeviceFolder:
         signer = FileSigner.load(path)
         if signer.public_key.kind != self.kind:
             raise DeviceError(
-                f"{path}: is a {signer.public_key.kind} key, but device.toml says key = {json.dumps(self.kind)}; "
+                f"{path}: is a {signer.public_key.kind} key, but device.toml says key = {quote(self.kind)}; "
                 "put back the key that this device was enrolled with"
             )
         return signer
@@ -109,16 +103,16 @@ def make_device_folder(path: Path, device_id: str, kind: Kind) -> DeviceFolder:
 
 
 def _fill(folder: Path, device_id: str, kind: Kind) -> None:
-    signing, tls = generate_signing_key(kind), generate_tls_key()
+    signing, tls = generate_signing_key(kind), new_key()
     settings = (
         "# A device of Sigillo. Whoever has this folder can sign as this device; never run two copies of it.\n"
-        f"version = {SETTINGS_VERSION}\nid = {json.dumps(device_id, ensure_ascii=False)}\nkey = {json.dumps(kind)}\n"
+        f"version = {SETTINGS_VERSION}\nid = {quote(device_id)}\nkey = {quote(kind)}\n"
     )
     (folder / "outbox").mkdir(mode=0o700)
-    disk.create(folder / "signing.key.pem", encode_private_key(signing), disk.PRIVATE)
+    disk.create(folder / "signing.key.pem", private_pem(signing), disk.PRIVATE)
     disk.create(folder / "signing.pub.pem", encode_public_key(public_half(signing)), disk.PUBLIC)
-    disk.create(folder / "tls.key.pem", encode_private_key(tls), disk.PRIVATE)
-    disk.create(folder / "tls.csr.pem", make_csr(tls, device_id), disk.PUBLIC)
+    disk.create(folder / "tls.key.pem", private_pem(tls), disk.PRIVATE)
+    disk.create(folder / "tls.csr.pem", request_for(tls, device_id), disk.PUBLIC)
     disk.create(folder / "sequence", b"0\n", disk.PRIVATE)
     disk.create(folder / "device.toml", settings.encode(), disk.PUBLIC)
 

@@ -1,6 +1,6 @@
 """Keys of a device and their PEM files: the signing key (P-256 or Ed25519), and apart from it the TLS key (P-256).
 
-Formats: PKCS#8 (RFC 5208, unencrypted, 0600), SubjectPublicKeyInfo, CSR (PKCS#10, RFC 2986), all as PEM.
+Files are PEM; what is in them says `sigillo.x509`. Private keys are 0600.
 """
 
 from __future__ import annotations
@@ -10,24 +10,20 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
     load_der_public_key,
     load_pem_private_key,
     load_pem_public_key,
 )
-from cryptography.x509.oid import NameOID
 
 from sigillo.core.device_key import DeviceKey, Kind
 from sigillo.core.errors import DecodeError
 from sigillo.device.error import DeviceError
+from sigillo.x509 import new_key, spki_of
 
 SigningKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 _MAX_PEM_BYTES = 64 * 1024
@@ -35,17 +31,7 @@ _MAX_PEM_BYTES = 64 * 1024
 
 def generate_signing_key(kind: Kind) -> SigningKey:
     """A fresh signing key from the system's random numbers."""
-    return generate_private_key(SECP256R1()) if kind == "p256" else Ed25519PrivateKey.generate()
-
-
-def generate_tls_key() -> EllipticCurvePrivateKey:
-    """A fresh key for the TLS client certificate: always P-256, which every broker and secure element speaks."""
-    return generate_private_key(SECP256R1())
-
-
-def encode_private_key(key: SigningKey) -> bytes:
-    """PKCS#8 PEM, not encrypted: the file's permissions protect it."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return new_key() if kind == "p256" else Ed25519PrivateKey.generate()
 
 
 def encode_public_key(key: DeviceKey) -> bytes:
@@ -54,21 +40,9 @@ def encode_public_key(key: DeviceKey) -> bytes:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def spki_of(key: PublicKeyTypes) -> bytes:
-    """DER SubjectPublicKeyInfo: what two keys are compared by."""
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 def public_half(key: SigningKey) -> DeviceKey:
     """The public key that a policy pins."""
     return DeviceKey.from_spki(spki_of(key.public_key()))
-
-
-def make_csr(tls_key: EllipticCurvePrivateKey, device_id: str) -> bytes:
-    """PEM certificate request, CN = *device_id*, signed by the TLS key."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device_id)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(tls_key, hashes.SHA256())
-    return request.public_bytes(Encoding.PEM)
 
 
 def load_signing_key(path: Path) -> SigningKey:

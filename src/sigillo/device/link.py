@@ -21,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import DeviceFolder
 from sigillo.device.store import Outgoing
+from sigillo.x509 import client_context
 
 Protocol = Literal["5", "311"]
 KEEPALIVE_S = 15
@@ -241,13 +242,10 @@ def tls_context(device: DeviceFolder) -> ssl.SSLContext:
                 f"{path}: not found; the operator makes it with `sigillo device add OPERATOR_DIR {device.path}`"
             )
     try:
-        context = ssl.create_default_context(cafile=str(device.authority))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(device.certificate, device.tls_key)
-    except (ssl.SSLError, OSError) as error:
+        return client_context(device.authority, device.certificate, device.tls_key)
+    except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror
         raise DeviceError(
             f"{device.path}: tls.cert.pem, tls.key.pem and ca.cert.pem cannot be used together ({reason}); "
             "have the operator issue the certificate again from tls.csr.pem"
         ) from None
-    return context

@@ -7,7 +7,6 @@ and to one use: the signing key is never the TLS key (spec/datagram.md).
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ from sigillo import disk
 from sigillo.core.device_key import DeviceKey
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
-from sigillo.device.key import encode_public_key, load_certificate, load_public_key, spki_of
+from sigillo.device.key import encode_public_key, load_certificate, load_public_key
+from sigillo.x509 import spki_of
 
 _SIGNING, _TLS = "signing.pub.pem", "tls.cert.pem"
 
@@ -48,16 +48,12 @@ class Registry:
     def locked(self) -> Iterator[None]:
         """Keep other enrolments out."""
         _ensure_folder(self._folder)
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = disk.open_folder(self._folder)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            disk.lock(descriptor, None)
             yield
         finally:
             os.close(descriptor)
-
-    def signing_file(self, device_id: str) -> Path:
-        """Where this device's public signing key is pinned, PEM."""
-        return self._folder / check_device_id(device_id) / _SIGNING
 
     def certificate_file(self, device_id: str) -> Path:
         """Where this device's TLS client certificate is, PEM."""

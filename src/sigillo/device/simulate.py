@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sigillo.core.errors import SigilloError
+from sigillo.core.message import is_reading
 from sigillo.device.folder import DeviceFolder, load_device_folder
 from sigillo.device.identity import reported_topic
 from sigillo.device.journey import reading
 from sigillo.device.link import Address, Link, Protocol
 from sigillo.device.message import CONTENT_TYPE, Form, encode_message
 from sigillo.device.signer import Signer
-from sigillo.device.store import Outgoing, Store
+from sigillo.device.store import Outbox, Outgoing
 
 WINDOW = 10
 """Messages of one tracker that may be unacknowledged at a time."""
@@ -79,27 +80,27 @@ class Tracker:
         """Travel until the plan is done, *stop* is set, or nothing arrives for the plan's patience; fills `tally`."""
         error = "ended unexpectedly"
         try:
-            with Store(self._device.path, wait_s=1.0) as store:
+            with Outbox(self._device.path, wait_s=1.0) as outbox:
                 try:
-                    error = self._travel(store, stop)
+                    error = self._travel(outbox, stop)
                 finally:
-                    self.tally.unsettled = len(store.pending)
-                    self.tally.last_sequence = store.sequence
+                    self.tally.unsettled = len(outbox.pending)
+                    self.tally.last_sequence = outbox.sequence
         except (SigilloError, OSError) as caught:
             error = str(caught)
         finally:
             self.tally.error = error
             self.finished.set()
 
-    def _travel(self, store: Store, stop: threading.Event) -> str:
+    def _travel(self, outbox: Outbox, stop: threading.Event) -> str:
         """The journey; why it ended early, or ""."""
         error = ""
         plan, signer = self._plan, self._device.signer()
         link = Link(self._device, plan.address, plan.qos, plan.protocol)
         due = progress = time.monotonic()
-        while not self._done(store, stop):
+        while not self._done(outbox, stop):
             now = time.monotonic()
-            if link.connected and not self._outstanding(store):
+            if link.connected and not self._outstanding(outbox):
                 progress = now
             patience_s = min(plan.patience_s, _LAST_PATIENCE_S) if stop.is_set() else plan.patience_s
             if now - progress > patience_s:
@@ -108,12 +109,12 @@ class Tracker:
                     error += f"; is the broker running, and is {self._device.certificate} of its operator?"
                 break
             if link.connected:
-                if now >= due and self._may_issue(store, stop):
-                    self._issue(store, signer)
+                if now >= due and self._may_issue(outbox, stop):
+                    self._issue(outbox, signer)
                     due = max(due + plan.interval_s, now)
-                self._send(store, link)
-            link.poll(max(0.0, min(_POLL_S, due - now)) if self._may_issue(store, stop) else _POLL_S)
-            if self._settle(store, link):
+                self._send(outbox, link)
+            link.poll(max(0.0, min(_POLL_S, due - now)) if self._may_issue(outbox, stop) else _POLL_S)
+            if self._settle(outbox, link):
                 progress = time.monotonic()
             self.tally.connections = link.connections
         link.close(self._topic, _LAST_PATIENCE_S)
@@ -122,16 +123,16 @@ class Tracker:
     def _all_issued(self, stop: threading.Event) -> bool:
         return stop.is_set() or self._issued == self._plan.count
 
-    def _done(self, store: Store, stop: threading.Event) -> bool:
-        return self._all_issued(stop) and not self._outstanding(store)
+    def _done(self, outbox: Outbox, stop: threading.Event) -> bool:
+        return self._all_issued(stop) and not self._outstanding(outbox)
 
-    def _outstanding(self, store: Store) -> int:
-        return len(store.pending) - len(self._refused)
+    def _outstanding(self, outbox: Outbox) -> int:
+        return len(outbox.pending) - len(self._refused)
 
-    def _may_issue(self, store: Store, stop: threading.Event) -> bool:
-        return not self._all_issued(stop) and self._outstanding(store) < WINDOW
+    def _may_issue(self, outbox: Outbox, stop: threading.Event) -> bool:
+        return not self._all_issued(stop) and self._outstanding(outbox) < WINDOW
 
-    def _issue(self, store: Store, signer: Signer) -> None:
+    def _issue(self, outbox: Outbox, signer: Signer) -> None:
         plan, device_id = self._plan, self._device.device_id
 
         def sign(number: int) -> bytes:
@@ -139,11 +140,11 @@ class Tracker:
             now_ms = time.time_ns() // 1_000_000
             return encode_message(plan.form, signer, device_id, self._topic, ver=number, ts=now_ms, body=body)
 
-        store.issue(self._topic, sign)
+        outbox.issue(self._topic, sign)
         self._issued += 1
 
-    def _send(self, store: Store, link: Link) -> None:
-        for message in store.pending:
+    def _send(self, outbox: Outbox, link: Link) -> None:
+        for message in outbox.pending:
             if message.sequence in link.in_flight or message.sequence in self._refused:
                 continue
             if len(link.in_flight) >= WINDOW:
@@ -157,17 +158,17 @@ class Tracker:
 
     @staticmethod
     def _form(message: Outgoing) -> Form:
-        """Its form, which an earlier run may have chosen otherwise: the first byte tells (spec/datagram.md)."""
-        return "cose" if message.payload[:1] == b"\xd2" else "datagram"
+        """Its form, which an earlier run may have chosen otherwise."""
+        return "cose" if is_reading(message.payload) else "datagram"
 
-    def _settle(self, store: Store, link: Link) -> bool:
+    def _settle(self, outbox: Outbox, link: Link) -> bool:
         outcomes = link.outcomes()
         for outcome in outcomes:
             if outcome.refusal:
                 self._refused.add(outcome.sequence)
                 self.tally.refused[outcome.refusal] += 1
             else:
-                store.settle(outcome.sequence)
+                outbox.settle(outcome.sequence)
                 self.tally.arrived += 1
         return bool(outcomes)
 

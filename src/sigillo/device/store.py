@@ -20,10 +20,8 @@ back from a backup: two devices with one key. The verifier sees the doubled numb
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +33,6 @@ from sigillo.core.errors import DecodeError
 from sigillo.device.error import DeviceError
 
 MAX_SEQUENCE = 2**64 - 1
-_LOCK_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Outgoing:
     payload: bytes
 
 
-class Store:
+class Outbox:
     """Sequence and outbox of one device folder; a context manager that holds the folder's lock."""
 
     def __init__(self, folder: Path, wait_s: float = 0.0) -> None:
@@ -56,7 +53,7 @@ class Store:
         Raises DeviceError where the folder is in use, or its files contradict each other.
         """
         self._folder = folder
-        self._outbox = folder / "outbox"
+        self._messages = folder / "outbox"
         self._failed = False
         self._lock = _lock(folder, wait_s)
         try:
@@ -82,7 +79,7 @@ class Store:
     def issue(self, topic: str, sign: Callable[[int], bytes]) -> Outgoing:
         """Give the next number to the payload that *sign* makes for it; durable when this returns.
 
-        Raises DeviceError where the disk fails (the store then issues no more: what is on disk is unknown until it
+        Raises DeviceError where the disk fails (the outbox then issues no more: what is on disk is unknown until it
         is opened again) or the numbers are used up, and whatever *sign* raises, which uses no number.
         """
         if self._failed:
@@ -115,7 +112,7 @@ class Store:
         """Release the lock."""
         os.close(self._lock)
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Outbox:
         return self
 
     def __exit__(
@@ -124,9 +121,9 @@ class Store:
         self.close()
 
     def _stored(self) -> dict[int, Outgoing]:
-        self._outbox.mkdir(mode=0o700, exist_ok=True)
-        disk.sweep(self._outbox, "")
-        messages = [_read(path) for path in sorted(self._outbox.glob("*.json"))]
+        self._messages.mkdir(mode=0o700, exist_ok=True)
+        disk.sweep(self._messages, "")
+        messages = [_read(path) for path in sorted(self._messages.glob("*.json"))]
         return {message.sequence: message for message in messages}
 
     def _recovered(self) -> int:
@@ -145,7 +142,7 @@ class Store:
         disk.replace(self._folder / "sequence", b"%d\n" % number, disk.PRIVATE)
 
     def _file(self, number: int) -> Path:
-        return self._outbox / f"{number:020d}.json"
+        return self._messages / f"{number:020d}.json"
 
 
 def _lock(folder: Path, wait_s: float) -> int:
@@ -153,18 +150,14 @@ def _lock(folder: Path, wait_s: float) -> int:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, disk.PRIVATE)
     except OSError as error:
         raise DeviceError(f"{folder / 'lock'}: cannot be opened ({error.strerror})") from None
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except OSError:
-            if time.monotonic() >= deadline:
-                os.close(descriptor)
-                raise DeviceError(
-                    f"{folder}: another process uses this device (a running `simulate`?); stop it or wait for it"
-                ) from None
-            time.sleep(_LOCK_POLL_S)
+    try:
+        disk.lock(descriptor, wait_s)
+    except OSError:
+        os.close(descriptor)
+        raise DeviceError(
+            f"{folder}: another process uses this device (a running `simulate`?); stop it or wait for it"
+        ) from None
+    return descriptor
 
 
 def _read_sequence(path: Path) -> int:

@@ -10,12 +10,11 @@ import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sigillo.core.cose import TAG_BYTES
-from sigillo.core.datagram import Datagram, decode_datagram
 from sigillo.core.device_key import der_signature
 from sigillo.core.errors import DecodeError
+from sigillo.core.message import decode_device_message
 from sigillo.core.policy import Policy
-from sigillo.core.reading import Reading, decode_reading
+from sigillo.core.reading import Reading
 from sigillo.core.verify import DecodedEpoch, DecodedMessage, decode_objects
 
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 section 4, up to the key
@@ -77,15 +76,13 @@ def _of_epoch(decoded: DecodedEpoch, policy: Policy | None) -> Iterator[Exhibit]
 
 def _of_device(decoded: DecodedMessage, policy: Policy | None) -> Exhibit:
     name, line = f"{decoded.number:06d}-device", decoded.line
-    message: Datagram | Reading
-    is_cose = line.payload[:1] == TAG_BYTES
     try:
-        message = decode_reading(line.payload, line.topic) if is_cose else decode_datagram(line.payload)
+        message = decode_device_message(line.payload, line.topic)
     except DecodeError:
         return Exhibit(name, {}, f"# {name}: the payload is no signed device message")
     device = policy.device(decoded.mark.mark.principal) if policy else None
     files = {".tbs": message.signed_bytes, ".sig": message.signature}
-    if is_cose:
+    if isinstance(message, Reading):
         files[".cose"] = line.payload
     if device and device.key.kind == "p256":
         files[".sig"] = der_signature(message.signature)

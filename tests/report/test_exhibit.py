@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sigillo.core.evidence import split_lines
-from sigillo.report.export import Exhibit, exhibits
+from sigillo.core.line import split_lines
+from sigillo.report.exhibit import Exhibit, exhibits
 
 from ..adversary.story import Story, honest
 
