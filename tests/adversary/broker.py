@@ -107,7 +107,7 @@ class Broker:
             clock_daemon="chrony",
             clock_authenticated=True,
             clock_correction_ns=0,
-            on_bad_clock=OnBadClock.REFUSE,
+            on_bad_clock=OnBadClock.MARK_UNSYNCHRONISED,
             durability=Durability.BUFFERED,
             operator=self.operator,
             log_origin=self.origin,

@@ -10,7 +10,7 @@ from sigillo.core.epoch import encode_statement
 from sigillo.core.errors import DecodeError
 from sigillo.core.mark import Clock
 from sigillo.core.policy import ClockTrust
-from sigillo.core.statement import HowEnded, Previous
+from sigillo.core.statement import HowEnded, OnBadClock, Previous
 
 from ..adversary.broker import NOW_NS, SECOND, START_NS
 from ..adversary.story import Story, failing_steps, honest, verdict_on
@@ -95,3 +95,18 @@ def test_no_verdict_of_this_version_claims_more_than_the_brokers_word() -> None:
     story = honest()
     bounds = verdict_on(story.broker.lines, story.policy).to_json()["bounds"]
     assert {name for name, value in bounds.items() if value is not None} == {"received"}
+
+
+def test_a_mark_does_not_contradict_its_own_statement() -> None:
+    """Unsynchronised though the broker said that it refuses then; a bound that nobody keeps up to date."""
+    for clock, lies in (
+        (Clock("unsynchronised"), {"on_bad_clock": OnBadClock.REFUSE}),
+        (Clock("bounded", 1000), {"clock_daemon": "systemd-timesyncd"}),
+    ):
+        story = Story()
+        trust = ClockTrust(SECOND, allow_unknown_bound=True, allow_unsynchronised=True)
+        story.broker.start(**lies)
+        story.broker.clock = clock
+        story.publish()
+        policy = dataclasses.replace(story.policy, clock=trust)
+        assert failing_steps(verdict_on(story.broker.lines, policy)) == [8]

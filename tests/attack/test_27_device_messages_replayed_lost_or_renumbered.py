@@ -118,3 +118,21 @@ def test_eight_bits_wrap_and_the_verdict_says_what_they_cannot_show() -> None:
     small.number = (small.number + 7) % 256
     story.broker.publish(small)
     assert failing_steps(verdict_on(story.broker.lines, policy)) == [11]
+
+
+@pytest.mark.parametrize("numbers", [(10, 1), (2**64 - 1, 0), (3, 2, 9, 1)])
+def test_a_loss_is_not_hidden_by_showing_the_messages_out_of_order(numbers: tuple[int, ...]) -> None:
+    story = Story()
+    for number in numbers:
+        story.first.number = number - 1
+        story.broker.publish(story.first)
+    assert failing_steps(verdict_on(story.broker.lines, story.policy)) == [11]
+
+
+def test_a_number_below_the_first_shown_is_not_used_twice() -> None:
+    story = Story()
+    allowed = dataclasses.replace(story.policy, missing=MissingTrust(allow_lost=True))
+    for number, reading in ((10, 1), (5, 1), (5, 2)):
+        story.first.number = number - 1
+        story.broker.publish(story.first, payload=story.first.datagram(TEMP=reading))
+    assert failing_steps(verdict_on(story.broker.lines, allowed)) == [11]

@@ -82,8 +82,8 @@ class Contents:
 class DeviceCounter:
     """A device's own sequence numbers (spec/datagram.md, "Sequence"), content by content; repeats never come here.
 
-    *lost* counts the numbers below the highest that were not shown. Where more than ``MAX_OPEN_GAPS`` gaps are open,
-    the oldest stays lost for good.
+    *lost* counts the numbers between the lowest and the highest that were not shown. Where more than ``MAX_OPEN_GAPS``
+    gaps are open, the lowest is closed: what it lacks stays lost, and a number up to it cannot be judged any more.
     """
 
     bits: int
@@ -96,8 +96,9 @@ class DeviceCounter:
     def show(self, number: int) -> str | None:
         """Take the number of a message with new content.
 
-        Returns None where the number is above the highest, "reordering" where it comes late, and "reused" where it
-        was shown before with other content. 8 bits cannot tell the last: there the counter has gone round.
+        Returns None where the number is above the highest, "reordering" where it comes late, "reused" where it was
+        shown before with other content, and "untold" where that can no longer be told. 8 bits never tell "reused":
+        there the counter has gone round.
         """
         if self.first is None:
             self.first = self.highest = number
@@ -109,9 +110,13 @@ class DeviceCounter:
                 self._open_gap(self.highest + 1, number)
             self.highest = number
             return None
-        if number < self.first or number < self._closed_below or self._fill_gap(number):
+        if number < self._closed_below:
+            return "untold"
+        if number < self.first:
+            self._open_lowest_gap(number + 1, self.first)
+            self.first = number
             return "reordering"
-        return "reused"
+        return "reordering" if self._fill_gap(number) else "reused"
 
     def _unwrapped(self, number: int) -> int:
         """The number that an 8-bit counter stands for: a late one only where one is missing, else the next such."""
@@ -124,9 +129,15 @@ class DeviceCounter:
     def _open_gap(self, start: int, end: int) -> None:
         self.lost += end - start
         self._gaps.append((start, end))
-        self._close_oldest_gap()
+        self._close_lowest_gap()
 
-    def _close_oldest_gap(self) -> None:
+    def _open_lowest_gap(self, start: int, end: int) -> None:
+        if start < end:
+            self.lost += end - start
+            self._gaps.insert(0, (start, end))
+            self._close_lowest_gap()
+
+    def _close_lowest_gap(self) -> None:
         if len(self._gaps) > MAX_OPEN_GAPS:
             self._closed_below = self._gaps.pop(0)[1]
 
@@ -136,6 +147,6 @@ class DeviceCounter:
                 parts = [(start, number), (number + 1, end)]
                 self._gaps[at : at + 1] = [(first, last) for first, last in parts if first < last]
                 self.lost -= 1
-                self._close_oldest_gap()
+                self._close_lowest_gap()
                 return True
         return False

@@ -230,10 +230,18 @@ def _device(table: Table) -> DeviceTrust:
     return DeviceTrust(name, key, bits)
 
 
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_UNSEEN = (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xAD, 0x3164, 0xFEFF)
+_NOT_IN_A_LEVEL = frozenset("/+#") | {chr(point) for point in (*_CONTROLS, *_UNSEEN)}
+"""A list of our own, because what `str.isprintable` says depends on the version of Python."""
+
+
 def check_topic_level(name: str, path: str) -> None:
-    """PolicyError at *path* unless *name* can be one level of an MQTT topic (1…255 bytes, no / + # or control)."""
-    if not 1 <= len(name.encode()) <= 255 or any(c in "/+#" or ord(c) < 0x20 or ord(c) == 0x7F for c in name):
-        raise PolicyError(path, "must have 1 to 255 bytes, without /, +, # and control characters")
+    """PolicyError at *path* unless *name* is one level of an MQTT topic, 1…255 bytes, that a reader can see whole."""
+    if not 1 <= len(name.encode()) <= 255 or any(c in _NOT_IN_A_LEVEL for c in name):
+        raise PolicyError(
+            path, "must have 1 to 255 bytes, without /, +, #, control, direction and invisible characters"
+        )
 
 
 def encode_policy(policy: Policy) -> str:

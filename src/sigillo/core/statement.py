@@ -16,6 +16,8 @@ from sigillo.core.topic import check_filter
 
 VERSION: Final = 1
 MAX_NAME: Final = 255
+MAX_LISTED: Final = 64
+"""Filters, listeners, bridge principals: what a reader has to go through is bounded."""
 DAEMONS: Final = ("chrony", "systemd-timesyncd", "ntpd", "none", "unknown")
 UNMARKED_PATHS: Final = (
     "broker-published",
@@ -245,7 +247,7 @@ def _launcher_fields(values: dict[int, object]) -> StatementFields:
         filters=_filters(values[14]),
         principal_source=choice(values[15], "principal source", PrincipalSource),
         unmarked_paths=_unmarked_paths(values[16]),
-        tls_keys=tuple(_listener_key(item) for item in array(values[17], "TLS keys")),
+        tls_keys=tuple(_listener_key(item) for item in _few(values[17], "TLS keys")),
         attester=None if values[18] is None else _attester(values[18]),
         separated=boolean(values[19], "separated"),
         bridge_principals=_bridge_principals(values[_BRIDGES]) if _BRIDGES in values else (),
@@ -267,7 +269,7 @@ def _previous(value: object, number: int) -> Previous | None:
 
 
 def _filters(value: object) -> tuple[MarkedFilter, ...]:
-    items = [array(item, "filter", 3) for item in array(value, "filters")]
+    items = [array(item, "filter", 3) for item in _few(value, "filters")]
     if not items:
         raise DecodeError("filters", "is empty")
     return tuple(
@@ -296,10 +298,17 @@ def _attester(value: object) -> Attester:
 
 
 def _bridge_principals(value: object) -> tuple[str, ...]:
-    names = [text(item, "bridge principals", 1) for item in array(value, "bridge principals")]
+    names = [text(item, "bridge principals", 1) for item in _few(value, "bridge principals")]
     if not names:
         raise DecodeError("bridge principals", "is present but empty")
     return ascending(names, "bridge principals")
+
+
+def _few(value: object, field: str) -> list[object]:
+    items = array(value, field)
+    if len(items) > MAX_LISTED:
+        raise DecodeError(field, f"has {len(items)} items, more than {MAX_LISTED}")
+    return items
 
 
 def _one_of(value: object, field: str, names: tuple[str, ...]) -> str:

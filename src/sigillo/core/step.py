@@ -18,7 +18,7 @@ from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
 from sigillo.core.reading import Reading
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
-from sigillo.core.statement import HowEnded, Mode, PrincipalSource
+from sigillo.core.statement import Carrier, HowEnded, Mode, OnBadClock, PrincipalSource
 from sigillo.core.topic import filter_matches
 from sigillo.core.trusted import (
     MADE_BY_VERIFY,
@@ -31,6 +31,8 @@ from sigillo.core.trusted import (
 
 REACHED_LEVEL = "declared"
 MAX_AHEAD_NS = 24 * 3600 * 10**9
+BOUNDING_DAEMON = "chrony"
+"""The one time daemon that keeps the kernel's error bound up to date (spec/mark.md, "Clock")."""
 _DEVICE_TOPIC = re.compile(r"braid/agent/([^/]+)/shadow/reported/.*", re.DOTALL)
 
 
@@ -117,6 +119,10 @@ def check_mark(signed: SignedMark, own: SelfSignedStatement) -> VerifiedMark:
         raise VerificationError(5, f'no filter of the epoch statement matches the marked topic "{topic}"')
     if rule.mode is not Mode.EACH:
         raise VerificationError(5, f'the filter "{rule.topic_filter}" is of mode batch, the mark is not')
+    if rule.carrier is not Carrier.PROPERTY:
+        raise VerificationError(5, f'the filter "{rule.topic_filter}" has the carrier {rule.carrier.name.lower()}')
+    if signed.mark.before is not None and signed.mark.principal not in own.statement.bridge_principals:
+        raise VerificationError(5, "the mark names a foreign mark of a principal that is no bridge by the statement")
     return VerifiedMark(signed.mark, signed.object_hash, signed.salt, own, MADE_BY_VERIFY)
 
 
@@ -172,6 +178,12 @@ def _check_before_end(verified: VerifiedMark, end: VerifiedEnd) -> None:
 def check_clock(verified: VerifiedMark, trust: ClockTrust) -> str | None:
     """Step 8: the clock state is one that the policy allows. Returns the permission that was needed, if any."""
     clock: Clock = verified.mark.clock
+    statement = verified.statement.statement
+    if clock.state == "bounded" and statement.clock_daemon != BOUNDING_DAEMON:
+        daemon = statement.clock_daemon
+        raise VerificationError(8, f'the mark quotes an error bound, which "{daemon}" does not keep up to date')
+    if clock.state == "unsynchronised" and statement.on_bad_clock is OnBadClock.REFUSE:
+        raise VerificationError(8, "the clock was unsynchronised, and the statement says that the broker refuses then")
     if clock.state == "unsynchronised":
         if not trust.allow_unsynchronised:
             raise VerificationError(8, "the clock was unsynchronised (policy: clock.allow_unsynchronised = false)")
@@ -259,11 +271,15 @@ def check_lost(device: str, counter: DeviceCounter) -> None:
 
 def check_number(message: VerifiedMessage, counter: DeviceCounter) -> str | None:
     """Step 11, for a message whose content was not shown before: takes its number. Returns a note, or None."""
-    number = message.device_sequence
+    number, name = message.device_sequence, message.device.id
+    if number >= 2**counter.bits:
+        raise VerificationError(11, f'device "{name}" used number {number}, which {counter.bits} bits cannot count')
     found = counter.show(number)
     if found == "reused":
-        raise VerificationError(11, f'device "{message.device.id}" used number {number} twice, for different content')
-    return f'reordering: number {number} of device "{message.device.id}" comes late' if found else None
+        raise VerificationError(11, f'device "{name}" used number {number} twice, for different content')
+    if found == "untold":
+        raise VerificationError(11, f'number {number} of device "{name}" comes too late to tell whether it was used')
+    return f'reordering: number {number} of device "{name}" comes late' if found else None
 
 
 def check_build(verified: VerifiedStatement) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from sigillo.core.errors import PolicyError
 
 T = TypeVar("T")
+MAX_DOTS = 32
+"""Dots in one key: tomllib's time grows with their square."""
 
 
 class Table:
@@ -56,7 +58,10 @@ _KIND_NAMES: dict[type, str] = {
 def decode_toml(data: bytes) -> dict[str, Any]:
     """TOML from bytes; PolicyError where it is not UTF-8 or not TOML."""
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        if any(line.partition("=")[0].count(".") > MAX_DOTS for line in text.splitlines()):
+            raise PolicyError("file", f"has a key with more than {MAX_DOTS} dots")
+        return tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise PolicyError("file", f"is not UTF-8 text (byte {error.start})") from error
     except RecursionError as error:

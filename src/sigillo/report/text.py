@@ -77,7 +77,8 @@ def _claim(summary: Summary) -> str:
 def _messages(summary: Summary) -> str:
     names = _names(summary.devices, summary.device_count)
     of = f"{summary.device_count} devices ({names})" if summary.device_count > 1 else names
-    return f"{_many(summary.message_count, 'message')} of {of}"
+    repeats = f" (and {_many(summary.repeat_count, 'repeat')})" if summary.repeat_count else ""
+    return f"{_many(summary.message_count - summary.repeat_count, 'message')} of {of}{repeats}"
 
 
 def _names(devices: tuple[DeviceSummary, ...], count: int) -> str:
