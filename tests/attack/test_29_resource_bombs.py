@@ -1,4 +1,4 @@
-"""Attack 29 (GHSA-4qg8-fj49-pxjh): small files that cost much. What a reader has to go through is bounded by the format."""
+"""Attack 29 (GHSA-4qg8-fj49-pxjh): small files that cost much. What a reader goes through is bounded by the format."""
 
 from __future__ import annotations
 
