@@ -3,7 +3,9 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -172,3 +174,13 @@ def test_nothing_found_is_an_empty_tally(scene: Scene) -> None:
     lines, tally = scene.export(scene.two)
     assert tally == Tally()
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("lie", [{"payload": b"other"}, {"topic": "braid/agent/crate-1/shadow/reported/other"}])
+def test_a_good_mark_on_another_message_is_left_out(scene: Scene, lie: dict[str, Any]) -> None:
+    """A last will passes the plugin by, and may carry a mark that its sender has seen."""
+    scene.send(scene.one)
+    scene.deliver(replace(scene.broker.publish(scene.one), **lie))
+    lines, tally = scene.export(scene.one)
+    verified(scene, lines)
+    assert (tally.messages, tally.not_genuine) == (1, 1)

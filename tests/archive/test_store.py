@@ -47,11 +47,11 @@ def test_order(tmp_path: Path) -> None:
         assert list(store.messages(rb"\9" * 32, ["crate-1"])) == []
 
 
-def test_the_newest_mark_of_an_epoch(tmp_path: Path) -> None:
+def test_the_newest_marks_of_an_epoch(tmp_path: Path) -> None:
     with Store.open(tmp_path / "a") as store:
         store.add([MESSAGE, replace(MESSAGE, sequence=7, mark=b"seven")], [])
-        assert store.newest_mark(MESSAGE.epoch_id) == b"seven"
-        assert store.newest_mark(rb"\9" * 32) is None
+        assert list(store.newest_marks(MESSAGE.epoch_id)) == [b"seven", b"mark"]
+        assert list(store.newest_marks(rb"\9" * 32)) == []
 
 
 def test_unreadable_marks_are_kept_aside(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def broker() -> Broker:
 CRATE = Device("crate-1")
 
 
-def past(folder: OperatorFolder, broker: Broker, archived: bytes | None = None, boot_id: str = "boot") -> Past:
+def past(folder: OperatorFolder, broker: Broker, archived: Iterable[bytes] = (), boot_id: str = "boot") -> Past:
     return EpochStore(folder.epochs, folder.spool, boot_id).past(broker.log_key, lambda _epoch_id: archived)
 
 
@@ -189,7 +190,7 @@ def test_the_archive_helps_where_the_spool_lost_marks(folder: OperatorFolder, br
     broker.start()
     kept, lost = broker.publish(CRATE), broker.publish(CRATE)
     keep(folder, broker, segment(broker, [kept]))
-    found = past(folder, broker, archived=lost.mark)
+    found = past(folder, broker, archived=[lost.mark, kept.mark])
     assert found.previous is not None
     assert (found.previous.ended, found.previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 2)
 
@@ -200,7 +201,7 @@ def test_the_archive_is_not_trusted(folder: OperatorFolder, broker: Broker) -> N
     forged = broker.publish(CRATE, signed_by=ed25519_key("forger"))
     keep(folder, broker, segment(broker, [kept]))
     for mark in (forged.mark, b"nonsense"):
-        previous = past(folder, broker, archived=mark).previous
+        previous = past(folder, broker, archived=[mark]).previous
         assert previous is not None
         assert (previous.ended, previous.last_sequence) == (HowEnded.UNCLEAN, 1)
 
@@ -240,3 +241,36 @@ def test_a_number_is_stored_once(folder: OperatorFolder, broker: Broker) -> None
         store.store(1, b"other")
     assert store.numbers() == [1]
     assert len(segment(broker, [])) == SEGMENT
+
+
+def test_a_forged_mark_does_not_hide_the_newest(folder: OperatorFolder, broker: Broker) -> None:
+    """A last will passes the plugin by: its mark can say any sequence."""
+    broker.start()
+    kept, lost = broker.publish(CRATE), broker.publish(CRATE)
+    forged = broker.publish(CRATE, signed_by=ed25519_key("forger"), sequence=2**40)
+    keep(folder, broker, segment(broker, [kept]))
+    previous = past(folder, broker, archived=[forged.mark, b"nonsense", lost.mark, kept.mark]).previous
+    assert previous is not None
+    assert (previous.ended, previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 2)
+
+
+@pytest.mark.parametrize("left", ["epochs/0000000002.boot", "epochs/0000000002.end.cose", "spool/0000000002"])
+@pytest.mark.parametrize("newest", [0, 1])
+def test_a_number_whose_statement_is_gone_is_not_used_again(
+    folder: OperatorFolder, broker: Broker, left: str, newest: int
+) -> None:
+    if newest:
+        broker.start()
+        keep(folder, broker)
+    (folder.path / left).mkdir()
+    with pytest.raises(BrokerError, match=r"0000000002\.cose: is gone, .* from your backup"):
+        past(folder, broker)
+
+
+def test_a_refused_number_leaves_nothing_behind(folder: OperatorFolder) -> None:
+    """A crash before the statement has its name leaves no file that would stand for an epoch."""
+    store = EpochStore(folder.epochs, folder.spool, "boot")
+    (folder.epochs / "0000000001.cose").symlink_to("elsewhere")
+    with pytest.raises(FileExistsError):
+        store.store(1, b"statement")
+    assert not (folder.epochs / "0000000001.boot").exists()

@@ -38,6 +38,17 @@ def test_another_origin_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", private_pem(new_key())])
 def test_what_is_no_log_key_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "log.key.pem").write_bytes(content)
-    with pytest.raises(BrokerError, match=r"log\.key\.pem"):
+    path = tmp_path / "log.key.pem"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(BrokerError, match=r"log\.key\.pem: .* from your backup"):
+        SigningLogKey.open(tmp_path, ORIGIN)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620])
+def test_a_key_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    SigningLogKey.open(tmp_path, ORIGIN)
+    path = tmp_path / "log.key.pem"
+    path.chmod(mode)
+    with pytest.raises(BrokerError, match="chmod 600"):
         SigningLogKey.open(tmp_path, ORIGIN)

@@ -159,3 +159,45 @@ def test_who_is_not_root_is_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert accounts.broker == accounts.rest
     assert accounts.separated is False
     assert "not as root" in accounts.reason
+
+
+def test_a_worker_outlives_a_lost_peer() -> None:
+    """OpenSSL writes without MSG_NOSIGNAL: SIGPIPE would kill the archive with messages that it has not committed."""
+
+    def write() -> str:
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            os.write(writer, b"lost")
+        except BrokenPipeError:
+            return "an error"
+        return "nothing"
+
+    assert answer("worker", OWN, write) == "an error"
+
+
+def test_a_program_has_the_systems_handling_of_a_lost_peer(tmp_path: Path) -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    reader, writer = os.pipe()
+    shell = ["/bin/sh", "-c", "while read -r line; do echo $line; done < /proc/self/status"]
+    child = start_program("program", OWN, shell, environment={}, streams=(null, writer), cwd=tmp_path)
+    os.close(writer)
+    os.close(null)
+    with os.fdopen(reader) as pipe:
+        ignored = next(line for line in pipe.read().splitlines() if line.startswith("SigIgn"))
+    assert wait(child) == 0
+    assert not int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1)
+
+
+def test_an_interrupt_while_forking_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+
+    def interrupted() -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return fork()
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    monkeypatch.setattr("os.fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        OWN.reaches(Path("/"))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

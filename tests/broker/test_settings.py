@@ -100,3 +100,11 @@ def test_a_missing_name_is_named(tmp_path: Path) -> None:
     path.write_text('version = 1\noperator = "Op"\n')
     with pytest.raises(BrokerError, match="name is missing"):
         load(path)
+
+
+@pytest.mark.parametrize("data", [b"a = " + b"9" * 5000, b"a = " + b"[" * 5000, b"\xff", b"a" + b".a" * 5000 + b" = 1"])
+def test_what_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "sigillo.toml"
+    path.write_bytes(data)
+    with pytest.raises(BrokerError, match=r"sigillo\.toml: .*mend it"):
+        load(path)

@@ -1,7 +1,8 @@
 """From archive to evidence: which messages, in which order, with which epochs (spec/evidence.md).
 
 The archive is untrusted, so each mark is verified under its epoch's key here: one that was forged (in a last will,
-which the plugin does not see) must not spoil a file with good ones. The reader of the file verifies everything again.
+which the plugin does not see), or a good one on another message, must not spoil a file with good ones. The reader of
+the file verifies everything again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sigillo.archive.store import Message, Store
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer
-from sigillo.core.mark import decode_mark
+from sigillo.core.mark import decode_mark, payload_commitment
 from sigillo.core.signature import verify_by_epoch_key
 
 
@@ -96,12 +97,17 @@ def export(
 
 
 def is_genuine(marked: Message | Unheld, epoch: KnownEpoch) -> bool:
-    """Whether the mark is signed by the key of this epoch."""
+    """Whether the mark is signed by the key of this epoch and, of a message, is the mark of its topic and payload."""
     try:
-        verify_by_epoch_key(decode_mark(marked.mark), epoch.signed.statement, epoch.signed.epoch_id)
+        signed = decode_mark(marked.mark)
+        verify_by_epoch_key(signed, epoch.signed.statement, epoch.signed.epoch_id)
     except (DecodeError, SignatureError):
         return False
-    return True
+    if isinstance(marked, Unheld):
+        return True
+    if signed.salt is None or marked.topic != signed.mark.topic:
+        return False
+    return payload_commitment(signed.salt, marked.payload) == signed.mark.commitment
 
 
 Spooled = Callable[[int], Iterable[bytes]]

@@ -109,10 +109,10 @@ class Store:
         """Every principal of which there is a message, in order."""
         return [row[0] for row in self._rows("SELECT DISTINCT principal FROM message ORDER BY principal")]
 
-    def newest_mark(self, epoch_id: bytes) -> bytes | None:
-        """The mark with the highest sequence of an epoch, not verified."""
-        query = "SELECT mark FROM message WHERE epoch_id = ? ORDER BY sequence DESC LIMIT 1"
-        return next((row[0] for row in self._rows(query, epoch_id)), None)
+    def newest_marks(self, epoch_id: bytes) -> Iterator[bytes]:
+        """The marks of an epoch, highest sequence first, not verified; read while they are iterated."""
+        query = "SELECT mark FROM message WHERE epoch_id = ? ORDER BY sequence DESC"
+        return (row[0] for row in self._rows(query, epoch_id))
 
     def messages(self, epoch_id: bytes, principals: Iterable[str], *, newest_first: bool = False) -> Iterator[Message]:
         """Messages of some principals in an epoch, in the order of their sequence; read while they are iterated."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,13 @@ class Account:
 
     def reaches(self, path: Path) -> bool:
         """Whether this user can enter *path* (a folder that exists). Asks the kernel, in a child with its rights."""
-        child = os.fork()
+        # Python drops what a handler raises while it forks: a Ctrl-C waits until that is over
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            child = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            raise
         if child == 0:
             code = 1
             try:
@@ -51,6 +58,7 @@ class Account:
                 pass
             finally:
                 os._exit(code)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return os.waitpid(child, 0)[1] == 0
 
 

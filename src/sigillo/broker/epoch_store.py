@@ -7,8 +7,9 @@ and every mark that ever left has its statement here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sigillo import disk
@@ -23,10 +24,14 @@ from sigillo.core.signature import verify_by_epoch_key, verify_countersignature,
 from sigillo.core.spool import decode_segment
 from sigillo.core.statement import HowEnded, Previous
 
-NewestArchived = Callable[[bytes], bytes | None]
-"""Epoch id → the mark with the highest sequence that the archive has of it (not verified), or None."""
+NewestArchived = Callable[[bytes], Iterable[bytes]]
+"""Epoch id → the marks that the archive has of it, highest sequence first (not verified)."""
 
+_MAX_FORGED = 10_000
+"""Marks of the archive that are tried: forged ones (in last wills) can come first, but must not cost hours."""
 _STATEMENT = re.compile(r"(\d{10})\.cose")
+_COMPANION = re.compile(r"(\d{10})\.(?:boot|end\.cose)")
+_SPOOL = re.compile(r"(\d{10})")
 _RESTORE = "put the right file back from your backup"
 
 
@@ -49,8 +54,7 @@ class EpochStore:
 
     def numbers(self) -> list[int]:
         """Numbers of the stored epochs, ascending. Raises OSError."""
-        found = (_STATEMENT.fullmatch(path.name) for path in self._epochs.iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        return sorted(_numbers(self._epochs, _STATEMENT))
 
     def statement_path(self, number: int) -> Path:
         """Where the countersigned statement of an epoch is, or would be."""
@@ -67,15 +71,16 @@ class EpochStore:
 
     def store(self, number: int, countersigned: bytes) -> None:
         """Keep a statement; on return it is on disk. Raises FileExistsError where the number was used, OSError."""
-        disk.replace(self._path(number, "boot"), f"{self._boot_id}\n".encode(), disk.PUBLIC)
         disk.create(self.statement_path(number), countersigned, disk.PUBLIC)
+        disk.replace(self._path(number, "boot"), f"{self._boot_id}\n".encode(), disk.PUBLIC)
 
     def past(self, log_key: LogKey, newest_archived: NewestArchived) -> Past:
         """How the newest epoch ended: by its end, else by the spool. An end that is found there is stored.
 
-        Raises BrokerError where a stored file is not what this operator's keys signed, OSError.
+        Raises BrokerError where a stored file is not what this operator's keys signed, or is gone; OSError.
         """
         numbers = self.numbers()
+        self._refuse_lost(numbers[-1] if numbers else 0)
         if not numbers:
             return Past(1, None, None, ())
         number = numbers[-1]
@@ -99,6 +104,15 @@ class EpochStore:
             segment = decode_segment(path.read_bytes())
             yield from (record.object_bytes for record in segment.records if record.kind is Kind.MARK)
 
+    def _refuse_lost(self, newest: int) -> None:
+        """A number whose statement is gone must not be signed again: two statements of one number are a lie."""
+        used = max([*_numbers(self._epochs, _COMPANION), *_numbers(self._spool, _SPOOL)], default=0)
+        if used > newest:
+            raise BrokerError(
+                f"{self.statement_path(used)}: is gone, but epoch {used} has left other files; put the statement back "
+                "from your backup"
+            )
+
     def _ending(
         self, number: int, signed: SignedStatement, newest_archived: NewestArchived
     ) -> tuple[Previous, tuple[str, ...]]:
@@ -109,7 +123,8 @@ class EpochStore:
             return Previous(HowEnded.CLEAN, signed.epoch_id, end.last_sequence, end.time_ns), tail.findings
         ended = HowEnded.UNCLEAN if self._same_boot(number) else HowEnded.LOGGED_UP_TO
         last, findings = tail.last_mark, tail.findings
-        archived = _verified(newest_archived(signed.epoch_id), signed)
+        marks = (_verified(data, signed) for data in islice(newest_archived(signed.epoch_id), _MAX_FORGED))
+        archived = next((mark for mark in marks if mark), None)
         if archived and (last is None or archived.mark.sequence > last.mark.sequence):
             last, ended = archived, HowEnded.LOGGED_UP_TO
             findings += (
@@ -152,10 +167,13 @@ class EpochStore:
         return self._epochs / f"{number:010}.{suffix}"
 
 
-def _verified(data: bytes | None, signed: SignedStatement) -> SignedMark | None:
+def _numbers(folder: Path, name: re.Pattern[str]) -> list[int]:
+    found = (name.fullmatch(path.name) for path in folder.iterdir())
+    return [int(match[1]) for match in found if match]
+
+
+def _verified(data: bytes, signed: SignedStatement) -> SignedMark | None:
     """The mark if it is the epoch's; the archive is untrusted, so anything else counts as nothing."""
-    if data is None:
-        return None
     try:
         mark = decode_mark(data)
         verify_by_epoch_key(mark, signed.statement, signed.epoch_id)

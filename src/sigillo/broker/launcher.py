@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,11 +170,10 @@ def follow(plugin: socket.socket, report: Report) -> Counters | None:
             report(Event(EventName.ODD_PACKET, {"reason": f"the plugin sent {type(decoded).__name__}"}))
 
 
-def _newest_archived(folder: OperatorFolder, epoch_id: bytes) -> bytes | None:
-    if not folder.messages.exists():
-        return None
-    with Store.open_to_read(folder.messages) as archive:
-        return archive.newest_mark(epoch_id)
+def _newest_archived(folder: OperatorFolder, epoch_id: bytes) -> Iterator[bytes]:
+    if folder.messages.exists():
+        with Store.open_to_read(folder.messages) as archive:
+            yield from archive.newest_marks(epoch_id)
 
 
 def _wait_for_floor(past: Past, now: Callable[[], int] = time.time_ns) -> None:

@@ -24,7 +24,8 @@ class SigningLogKey:
     def open(cls, folder: Path, origin: str) -> SigningLogKey:
         """The key in *folder*; made there (0600), with its vkey, where there is none.
 
-        Raises BrokerError where the file is no such key, or the vkey beside it names another; OSError.
+        Raises BrokerError where the file is no such key, or open to others, or the vkey beside it names another;
+        OSError.
         """
         path, vkey_path = folder / "log.key.pem", folder / "log.vkey"
         if not path.exists():
@@ -34,6 +35,8 @@ class SigningLogKey:
                     "would break every policy that pins this operator"
                 )
             disk.create(path, private_pem(Ed25519PrivateKey.generate()), disk.PRIVATE)
+        if path.stat().st_mode & 0o077:
+            raise BrokerError(f"{path}: others may read or write it; forbid that: chmod 600 {path}")
         opened = cls(_load(path), origin)
         if not vkey_path.exists():
             disk.replace(vkey_path, f"{opened.public.vkey}\n".encode(), disk.PUBLIC)

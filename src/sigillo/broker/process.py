@@ -24,7 +24,7 @@ FAILED = 2
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ def start_program(
         os.chdir(cwd)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is ignored stays so over exec
         os.execve(command[0], list(command), dict(environment))  # noqa: S606  # no shell is the point
 
     return start_child(name, account, streams, main)
@@ -104,6 +105,7 @@ def _settle(account: Account, parent: int, keep: Iterable[int]) -> None:
     signal.set_wakeup_fd(-1)
     for number in _HANDLED:
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # OpenSSL writes without MSG_NOSIGNAL: a lost peer is an OSError
     os.setsid()
     _close_but({0, 1, 2, *keep})
     account.assume()

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sigillo.broker.error import BrokerError
-from sigillo.core.errors import DecodeError
-from sigillo.core.table import quote
+from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
 
 VERSION = 1
@@ -92,11 +91,11 @@ class Settings:
 def load(path: Path) -> Settings:
     """Read and check the settings file. Raises BrokerError naming file, field and remedy."""
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_bytes().decode())
+        values = decode_toml(path.read_bytes())
     except OSError as error:
         raise BrokerError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BrokerError(f"{path}: is not TOML ({error}); mend it or put it aside") from None
+    except PolicyError as error:
+        raise BrokerError(f"{path}: {error.reason}; mend it or put it aside") from None
     if values.pop("version", None) != VERSION:
         raise BrokerError(f"{path}: version must be {VERSION}")
     known = {field.name: field.type for field in fields(Settings)}

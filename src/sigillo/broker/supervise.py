@@ -240,7 +240,7 @@ class Supervisor:
         """
         self._turn(_LAST_WORDS_S)
         ended = {name: running for name, running in self._running.items() if running.status is not None}
-        bad = {name for name, running in ended.items() if running.status != 0}
+        bad = {name for name, running in ended.items() if running.status != 0} - self._cut_short()
         excused = {"launcher"} | ({"broker"} if bad or self._epoch_reason in _RESTARTING_REASONS else set())
         for name in _CHILDREN:
             running = ended.get(name)
@@ -251,6 +251,15 @@ class Supervisor:
                 self._failed = True
                 fields: dict[str, Value] = {"child": name, "how": ending(running.status), "lines": list(running.lines)}
                 self._report(Event(EventName.CHILD_DIED, fields))
+
+    def _cut_short(self) -> set[str]:
+        """Whose bad end is our own stop, early in a start: a broker without its handler for SIGTERM yet, and with it a
+        launcher that waited for its plugin."""
+        broker, launcher = self._running.get("broker"), self._running["launcher"]
+        if not self._stop_requested or broker is None or broker.status not in (0, signal.SIGTERM):
+            return set()
+        waited = launcher.status is not None and os.waitstatus_to_exitcode(launcher.status) == FAILED
+        return {"broker", "launcher"} if waited and not self._started else {"broker"}
 
     def _stop(self, name: str) -> None:
         """SIGTERM and, after much patience, SIGKILL."""

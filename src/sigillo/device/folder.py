@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigillo import disk
 from sigillo.core.device_key import Kind
-from sigillo.core.table import quote
+from sigillo.core.errors import PolicyError
+from sigillo.core.table import decode_toml, quote
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
 from sigillo.device.key import encode_public_key, generate_signing_key, public_half
@@ -121,13 +121,13 @@ def load_device_folder(path: Path) -> DeviceFolder:
     """Read the settings of a device folder. Raises DeviceError that names file and field."""
     file = path / "device.toml"
     try:
-        settings = tomllib.loads(file.read_text("utf-8"))
+        settings = decode_toml(file.read_bytes())
     except FileNotFoundError:
         raise DeviceError(f"{file}: not found; make a device with `sigillo device new ID -o {path}`") from None
     except OSError as error:
         raise DeviceError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
-        raise DeviceError(f"{file}: is not TOML ({error})") from None
+    except PolicyError as error:
+        raise DeviceError(f"{file}: {error.reason}") from None
     if unknown := sorted(set(settings) - {"version", "id", "key"}):
         raise DeviceError(f"{file}: unknown field {unknown[0]!a}; remove it")
     if settings.get("version") != SETTINGS_VERSION or isinstance(settings.get("version"), bool):
