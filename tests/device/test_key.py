@@ -122,8 +122,8 @@ def test_exchanged_key_is_noticed(tmp_path: Path) -> None:
         ('version = 1\nid = "a"\nkey = "rsa"\n', "key must"),
         ('version = 1\nid = "a"\nkey = ["p256"]\n', "key must"),
         ('version = 1\nid = "a"\nkey = "p256"\nmore = 1\n', "'more'"),
-        ("version = \n", "is not TOML"),
-        ("\xff", "is not TOML"),
+        ("version = \n", "is not valid TOML"),
+        ("\xff", "is not UTF-8"),
     ],
 )
 def test_settings_errors_name_file_and_field(tmp_path: Path, settings_text: str, field: str) -> None:

@@ -91,6 +91,15 @@ def test_broker_is_not_dumpable() -> None:
     assert owners == [user, 0]
 
 
+def detach(strace: subprocess.Popen[bytes]) -> None:
+    strace.terminate()
+    try:
+        strace.wait(10)
+    except subprocess.TimeoutExpired:
+        strace.kill()
+        strace.wait()
+
+
 def traced(made: Broker, topic: str) -> Counter[str]:
     """System calls of the broker while it reads MESSAGES messages with QoS 0."""
     wire = Wire(made.port, f"publisher-{topic[0]}")
@@ -105,9 +114,7 @@ def traced(made: Broker, topic: str) -> Counter[str]:
         wire.send(publish_packet(topic, b"payload") * MESSAGES)
         wire.barrier()
     finally:
-        if strace.poll() is None:
-            strace.terminate()
-        strace.wait()
+        detach(strace)
         wire.close()
     return Counter(line.partition("(")[0] for line in output.read_text().splitlines()[before:] if "(" in line)
 

@@ -7,6 +7,7 @@ import pwd
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from sigillo.broker.error import BrokerError
 
@@ -45,21 +46,22 @@ class Account:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
             child = os.fork()
-        except OSError:
+            if child == 0:
+                self._report_reach(path)
+        finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            raise
-        if child == 0:
-            code = 1
-            try:
-                self.assume()
-                os.stat(path / ".")
-                code = 0
-            except (OSError, BrokerError):
-                pass
-            finally:
-                os._exit(code)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return os.waitpid(child, 0)[1] == 0
+
+    def _report_reach(self, path: Path) -> NoReturn:
+        code = 1
+        try:
+            self.assume()
+            os.stat(path / ".")
+            code = 0
+        except (OSError, BrokerError):
+            pass
+        finally:
+            os._exit(code)
 
 
 @dataclass(frozen=True, slots=True)
