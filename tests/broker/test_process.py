@@ -190,14 +190,15 @@ def test_a_program_has_the_systems_handling_of_a_lost_peer(tmp_path: Path) -> No
 
 
 def test_an_interrupt_while_forking_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork = os.fork
+    """Python drops what a handler raises while it forks, so the signals that stop `up` wait until that is over."""
+    fork, held = os.fork, []
 
-    def interrupted() -> int:
-        os.kill(os.getpid(), signal.SIGINT)
+    def recorded() -> int:
+        held.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
         return fork()
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    monkeypatch.setattr("os.fork", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        OWN.reaches(Path("/"))
+    monkeypatch.setattr("os.fork", recorded)
+    assert OWN.reaches(Path("/"))
+    assert held[0] >= {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
