@@ -10,6 +10,7 @@ from sigillo.archive.store import Aside, Message
 from sigillo.archive.subscriber import read_marked
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.mark import decode_mark
+from sigillo.core.marked_datagram import encode_marked_datagram
 
 from ..adversary.broker import Broker
 from ..adversary.device import Device
@@ -51,6 +52,18 @@ def test_numbers_beyond_the_stores_are_kept_aside() -> None:
 
 
 @settings(max_examples=100)
-@given(st.binary(max_size=300), st.lists(st.text(max_size=300), max_size=3))
-def test_nothing_a_broker_delivers_is_an_exception(topic: bytes, marks: list[str]) -> None:
-    assert isinstance(read_marked(topic, b"", marks), Aside)
+@given(st.binary(max_size=300), st.binary(max_size=300), st.lists(st.text(max_size=300), min_size=1, max_size=3))
+def test_nothing_a_broker_delivers_is_an_exception(topic: bytes, payload: bytes, marks: list[str]) -> None:
+    assert isinstance(read_marked(topic, payload, marks), Aside)
+    assert read_marked(topic, payload, []) is None
+
+
+def test_a_marked_datagram_is_kept_as_the_device_sent_it() -> None:
+    time_ns = decode_mark(LINE.mark).mark.time_ns
+    marked = encode_marked_datagram(LINE.payload, time_ns, LINE.mark)
+    raw = encode_marked_datagram(LINE.payload, time_ns, bytes(64))
+    for payload, marks in ((marked, []), (raw, [MARK])):
+        kept = read_marked(LINE.topic.encode(), payload, marks)
+        assert isinstance(kept, Message)
+        assert (kept.payload, kept.mark) == (LINE.payload, LINE.mark)
+    assert isinstance(read_marked(LINE.topic.encode(), raw, []), Aside)

@@ -86,7 +86,7 @@ class Plugin(threading.Thread):
                 answer = decode_packet(go)
                 assert isinstance(answer, Go)
                 self.go = answer.epoch_id
-                self.end.send(encode_packet(Counters(2, 0, 0, 0, 0, 0, 1)))
+                self.end.send(encode_packet(Counters(2, stripped_properties=1)))
 
 
 def run(folder: OperatorFolder, kind: Callable[[socket.socket], Plugin] = Plugin) -> tuple[Plugin, list[Event]]:
@@ -189,10 +189,10 @@ def test_odd_packets_later_are_named_and_passed_over() -> None:
     events: list[Event] = []
     with ours:
         with theirs:
-            for packet in (b"\xff", encode_packet(Go(b"\1" * 32)), encode_packet(Counters(7, 0, 0, 0, 0, 0, 0))):
+            for packet in (b"\xff", encode_packet(Go(b"\1" * 32)), encode_packet(Counters(7))):
                 theirs.send(packet)
         counters = launcher.follow(ours, events.append)
-    assert counters == Counters(7, 0, 0, 0, 0, 0, 0)
+    assert counters == Counters(7)
     assert [event.name for event in events] == ["odd-packet", "odd-packet", "counters"]
 
 

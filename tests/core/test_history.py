@@ -90,10 +90,12 @@ def test_filling_the_middle_of_gaps_stays_bounded() -> None:
 def test_contents_are_remembered_by_device_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MAX_REMEMBERED", 3)
     contents = Contents()
-    assert not contents.seen_before("a", b"1")
-    assert contents.seen_before("a", b"1")
-    assert not contents.seen_before("b", b"1")
-    for content in (b"2", b"3", b"4"):
-        assert not contents.seen_before("a", content)
-    assert len(contents._seen) == 3
-    assert not contents.seen_before("a", b"1")  # forgotten
+    assert contents.first_mark("a", b"1", (1, 1)) is None
+    assert contents.first_mark("a", b"1", (1, 2)) == (1, 1)
+    assert contents.first_mark("b", b"1", (1, 3)) is None
+    assert [contents.is_first((1, number)) for number in (1, 2, 3)] == [True, False, True]
+    for number, content in enumerate((b"2", b"3", b"4"), start=4):
+        assert contents.first_mark("a", content, (1, number)) is None
+    assert len(contents._seen) == len(contents._marked) == 3
+    assert not contents.is_first((1, 1))
+    assert contents.first_mark("a", b"1", (1, 7)) is None  # forgotten

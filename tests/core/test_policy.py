@@ -13,6 +13,7 @@ from sigillo.core.bytes import base64url_encode
 from sigillo.core.errors import PolicyError
 from sigillo.core.note import LogKey
 from sigillo.core.policy import (
+    _NOT_IN_A_LEVEL,
     BUILD_PARTS,
     LEVELS,
     MAX_BYTES,
@@ -34,7 +35,9 @@ from ..adversary.device import ed25519_key
 from .policy_case import BROKER, KEY, KEYS, MINIMAL, REFUSED
 
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-device_id = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/+#"), min_size=1, max_size=40)
+device_id = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="".join(_NOT_IN_A_LEVEL)), min_size=1, max_size=40
+)
 hashes = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=3).map(tuple)
 
 

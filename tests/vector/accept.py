@@ -397,10 +397,14 @@ def handshakes() -> dict[str, Vector]:
         segment_size=8 * 2**20,
         max_principals=65_536,
         clock_bound_meaningful=True,
+        raw_tokens=True,
+        max_rate=1_000_000,
+        max_payload=268_435_455,
+        access_list=True,
     )
     small = RunTime(spool_folder="/s", segment_size=65_536, max_principals=1, clock_bound_meaningful=False)
     checkpoint = Checkpoint(4711, filler("root"))
-    counters = Counters(4711, 1, 2, 3, 4, 5, U64_MAX)
+    counters = Counters(4711, *range(1, 12), U64_MAX)
     return {
         "state": _state(FIRST_FIELDS, run_time),
         "state-next": _state(sample.NEXT_FIELDS, small),

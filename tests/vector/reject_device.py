@@ -311,8 +311,8 @@ def _record(kind: int, sequence: int, object_bytes: bytes, zeros: bytes = bytes(
 def handshakes() -> dict[str, Vector]:
     """vectors/handshake/reject."""
     fields = encode_statement_fields(sample.FIRST_FIELDS)
-    run_time: dict[int, object] = {1: "/s", 2: 65_536, 3: 1, 4: True}
-    counters = [1, 0, 0, 0, 0, 0, 0]
+    run_time: dict[int, object] = {1: "/s", 2: 65_536, 3: 1, 4: True, 5: False, 6: 0, 7: 0, 8: False}
+    counters = [1] + [0] * 12
 
     def state(changes: dict[int, object], reason: str) -> tuple[bytes, str]:
         return b"\x01" + cbor.encode([fields, run_time | changes]), reason
@@ -334,7 +334,7 @@ def handshakes() -> dict[str, Vector]:
             "no filters",
         ),
         "run-time-missing": (b"\x01" + cbor.encode([fields, {1: "/s", 2: 65_536, 3: 1}]), "run time without key 4"),
-        "run-time-unknown": state({5: 0}, "an unknown key in run time"),
+        "run-time-unknown": state({9: 0}, "an unknown key in run time"),
         "folder-relative": state({1: "spool"}, "a relative spool folder"),
         "folder-nul": state({1: "/s\0"}, "U+0000 in the spool folder"),
         "segment-small": state({2: 61_440}, "a segment size below 65,536"),
@@ -343,6 +343,11 @@ def handshakes() -> dict[str, Vector]:
         "principals-0": state({3: 0}, "no principals"),
         "principals-big": state({3: 2**20 + 1}, "more than 2^20 principals"),
         "bound-meaningful-1": state({4: 1}, "a number for true"),
+        "raw-tokens-1": state({5: 1}, "a number for true"),
+        "rate-big": state({6: 1_000_001}, "more than 10^6 messages a second"),
+        "rate-negative": state({6: -1}, "a negative rate"),
+        "payload-big": state({7: 268_435_456}, "a payload larger than MQTT's largest packet"),
+        "access-list-null": state({8: None}, "null for a bool"),
         "statement-countersigned": (b"\x02" + sample.FIRST_COUNTERSIGNED, "a countersigned statement"),
         "statement-mark": (b"\x02" + sample.FIRST_MARK_OBJECT, "a mark for a statement"),
         "go-31": (b"\x03" + bytes(31), "an epoch id of 31 bytes"),
@@ -350,8 +355,8 @@ def handshakes() -> dict[str, Vector]:
         "checkpoint-39": (b"\x04" + bytes(39), "a checkpoint of 39 bytes"),
         "checkpoint-41": (b"\x04" + bytes(41), "a checkpoint of 41 bytes"),
         "checkpoint-other-root": (b"\x04" + bytes(40), "size 0 with a root that is not SHA-256('')"),
-        "counters-six": (b"\x05" + cbor.encode(counters[:6]), "six counters"),
-        "counters-eight": (b"\x05" + cbor.encode([*counters, 0]), "eight counters"),
+        "counters-twelve": (b"\x05" + cbor.encode(counters[:12]), "twelve counters"),
+        "counters-fourteen": (b"\x05" + cbor.encode([*counters, 0]), "fourteen counters"),
         "counters-negative": (b"\x05" + cbor.encode([-1, *counters[1:]]), "a negative counter"),
         "counters-map": (b"\x05\xa0", "a map"),
         "counters-trailing-byte": (b"\x05" + cbor.encode(counters) + b"\0", "a byte after the counters"),

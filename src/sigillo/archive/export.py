@@ -16,7 +16,7 @@ from sigillo.archive.store import Message, Store
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer
-from sigillo.core.mark import decode_mark, payload_commitment
+from sigillo.core.mark import decode_mark, is_committed
 from sigillo.core.signature import verify_by_epoch_key
 
 
@@ -105,9 +105,7 @@ def is_genuine(marked: Message | Unheld, epoch: KnownEpoch) -> bool:
         return False
     if isinstance(marked, Unheld):
         return True
-    if signed.salt is None or marked.topic != signed.mark.topic:
-        return False
-    return payload_commitment(signed.salt, marked.payload) == signed.mark.commitment
+    return marked.topic == signed.mark.topic and is_committed(signed, marked.payload)
 
 
 Spooled = Callable[[int], Iterable[bytes]]

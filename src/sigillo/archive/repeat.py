@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from sigillo.archive.store import Message
 from sigillo.core.errors import DecodeError
-from sigillo.core.mark import SignedMark, decode_mark, payload_commitment
+from sigillo.core.mark import SignedMark, decode_mark, is_committed
 
 REMEMBERED = 64
 """Messages of a device among which the original is looked for: more than a device has under way at once."""
@@ -77,9 +77,9 @@ class Recent:
 
     def original(self, unheld: Unheld) -> Message | None:
         """The message that this mark repeats, under the mark; None where it is none of them."""
-        mark, salt = unheld.signed.mark, unheld.signed.salt
+        mark = unheld.signed.mark
         for held in reversed(self._messages.get(mark.principal, ())):
-            if salt and held.topic == mark.topic and payload_commitment(salt, held.payload) == mark.commitment:
+            if held.topic == mark.topic and is_committed(unheld.signed, held.payload):
                 return replace(
                     held,
                     epoch_id=unheld.signed.epoch_id,

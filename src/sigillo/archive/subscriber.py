@@ -24,7 +24,8 @@ from sigillo.archive.error import ArchiveError
 from sigillo.archive.store import Aside, Message, Store
 from sigillo.core.bytes import base64url_decode
 from sigillo.core.errors import DecodeError
-from sigillo.core.mark import decode_mark
+from sigillo.core.mark import decode_mark, is_committed
+from sigillo.core.marked_datagram import marked_datagram
 from sigillo.x509 import client_context
 
 PROPERTY = "time-mark"
@@ -152,28 +153,38 @@ class Subscriber:
         if message.qos:
             self._to_acknowledge.append((message.mid, message.qos))
         marks = [value for name, value in _user_properties(message) if name == PROPERTY]
-        if not marks:
-            self.counts.unmarked += 1
-            return
         kept = read_marked(bytes(message._topic), bytes(message.payload), marks)  # `.topic` raises on bad UTF-8
-        if isinstance(kept, Message):
+        if kept is None:
+            self.counts.unmarked += 1
+        elif isinstance(kept, Message):
             self._messages.append(kept)
         else:
             self._aside.append(kept)
 
 
-def read_marked(topic: bytes, payload: bytes, marks: list[str]) -> Message | Aside:
-    """What to keep of a message with these `time-mark` properties; nothing is verified."""
+def read_marked(topic: bytes, payload: bytes, marks: list[str]) -> Message | Aside | None:
+    """What to keep of a message with these `time-mark` properties; None: it has no mark. Nothing is verified.
+
+    A marked datagram is kept as the device sent it: its mark says all that the broker's two keys say.
+    """
+    inside = marked_datagram(payload)
     text = "\n".join(marks)
     try:
-        if len(marks) != 1:
-            raise DecodeError(PROPERTY, f"occurs {len(marks)} times")
-        data = base64url_decode(marks[0], PROPERTY)
+        if marks:
+            if len(marks) != 1:
+                raise DecodeError(PROPERTY, f"occurs {len(marks)} times")
+            data = base64url_decode(marks[0], PROPERTY)
+        elif inside:
+            data = inside.token
+        else:
+            return None
         signed = decode_mark(data)
         mark = signed.mark
         name = topic.decode()
     except (DecodeError, UnicodeDecodeError) as error:
         return Aside(topic, payload, text, str(error))
+    if inside and is_committed(signed, inside.received):
+        payload = inside.received
     message = Message(
         signed.epoch_id, mark.sequence, signed.object_hash, mark.principal, mark.time_ns, name, payload, data
     )

@@ -274,5 +274,11 @@ def _counts(counters: Counters) -> dict[str, int]:
         "refused_principals": counters.refused_principals,
         "refused_topics": counters.refused_topics,
         "refused_names": counters.refused_names,
+        "refused_datagrams": counters.refused_datagrams,
+        "refused_rate": counters.refused_rate,
+        "refused_size": counters.refused_size,
         "stripped": counters.stripped_properties,
+        "repeats": counters.repeats,
+        "plain": counters.plain,
+        "dropped_wills": counters.dropped_wills,
     }

@@ -22,6 +22,10 @@ _MAP_VALUE: Final = -3  # an indefinite map is open, a value comes next
 _BREAK: Final = b"\xff"
 
 
+class TooDeep(DecodeError):
+    """An item is nested deeper than the reader follows."""
+
+
 def encode(value: object, field: str = "cbor") -> bytes:
     """Deterministic CBOR of None, bool, int (64 bits), bytes, str, list or tuple, and dict with int keys.
 
@@ -49,13 +53,14 @@ def decode(data: bytes, field: str = "cbor") -> object:
     return value
 
 
-def item_end(data: bytes, start: int = 0, depth: int = 0, field: str = "cbor") -> int:
+def item_end(data: bytes, start: int = 0, depth: int = 0, field: str = "cbor", *, max_depth: int = MAX_DEPTH) -> int:
     """Offset just after the well-formed CBOR item at `start` (RFC 8949 section 3 and appendix C), of any type.
 
     `depth` counts the arrays, maps and tags already open around it. Validity (UTF-8, what tags mean, keys of nested
-    maps) is not judged. Raises DecodeError for an item that is malformed, cut off, or nested deeper than 16.
+    maps) is not judged. Raises DecodeError for an item that is malformed or cut off, TooDeep for one nested deeper than
+    `max_depth`.
     """
-    return _walk(data, start, depth, field, deterministic=False)
+    return _walk(data, start, depth, field, deterministic=False, max_depth=max_depth)
 
 
 def read_head(data: bytes, position: int, field: str = "cbor") -> tuple[int, int, int, int]:
@@ -100,7 +105,7 @@ def encode_head(major: int, argument: int) -> bytes:
     raise ValueError("argument beyond 64 bits")
 
 
-def _walk(data: bytes, start: int, depth: int, field: str, *, deterministic: bool) -> int:
+def _walk(data: bytes, start: int, depth: int, field: str, *, deterministic: bool, max_depth: int = MAX_DEPTH) -> int:
     """Walk one item without recursion. `open_` holds, per open container, the items still to come, or its marker."""
     open_ = [1]
     position = start
@@ -121,8 +126,8 @@ def _walk(data: bytes, start: int, depth: int, field: str, *, deterministic: boo
                 open_.append(_items(major, info, argument, field))
                 if open_[-1] > len(data) - position:
                     raise DecodeError(field, f"more items declared than bytes left, at byte {at}")
-                if depth + len(open_) - 1 > MAX_DEPTH:
-                    raise DecodeError(field, f"nested deeper than {MAX_DEPTH} at byte {at}")
+                if depth + len(open_) - 1 > max_depth:
+                    raise TooDeep(field, f"nested deeper than {max_depth} at byte {at}")
             elif (major < 2 and info == 31) or (major == 7 and info == 24 and argument < 32):
                 raise DecodeError(field, f"malformed head at byte {at}")
         while open_ and open_[-1] == 0:

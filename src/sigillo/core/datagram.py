@@ -55,7 +55,7 @@ class Datagram(DeviceMap):
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class Pair:
     """Where a pair of the top-level map lies: key from `start`, value `value_start`…`end`."""
 
     key: str
@@ -66,7 +66,7 @@ class _Pair:
 
 def decode_datagram(payload: bytes) -> Datagram:
     """Decode a datagram whose last key is `SIGN`. Raises DecodeError for all that spec/datagram.md refuses."""
-    pairs, head_end, definite = _pairs(payload)
+    pairs, head_end, definite = pairs_of(payload)
     sign = pairs[-1] if pairs else None
     if sign is None or sign.key != "SIGN":
         raise DecodeError("datagram", "SIGN is not its last key")
@@ -88,7 +88,7 @@ def decode_datagram(payload: bytes) -> Datagram:
 
 def decode_device_map(payload: bytes) -> DeviceMap:
     """Decode the map of a COSE device message: as a datagram, but without `SIGN`. Raises DecodeError."""
-    pairs, _, _ = _pairs(payload)
+    pairs, _, _ = pairs_of(payload)
     return _device_map(payload, pairs)
 
 
@@ -106,7 +106,7 @@ def encode_datagram(
     too), nested at most 15 deep. Raises DecodeError where the result would not be a signed datagram.
     """
     unsigned = encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon)
-    pairs, head_end, _ = _pairs(unsigned)
+    pairs, head_end, _ = pairs_of(unsigned)
     signature = byte_string(sign(unsigned), "SIGN", SIGNATURE_SIZE)
     payload = cbor.encode_head(5, len(pairs) + 1) + unsigned[head_end:] + cbor2.dumps("SIGN") + cbor2.dumps(signature)
     decode_datagram(payload)
@@ -133,14 +133,17 @@ def encode_device_map(*, ts: int | float, ver: int, body: Mapping[str, object], 
     return encoded
 
 
-def _pairs(payload: bytes) -> tuple[list[_Pair], int, bool]:
-    """Pairs of the top-level map, the offset after its head, and whether it is definite. Nothing may follow it."""
+def pairs_of(payload: bytes) -> tuple[list[Pair], int, bool]:
+    """Pairs of the top-level map, the offset after its head, and whether it is definite. Nothing may follow it.
+
+    Raises DecodeError for another item, a key that is not text in shortest form, or a key twice.
+    """
     major, info, count, position = cbor.read_head(payload, 0, "datagram")
     definite = info != 31
     if major != 5 or (definite and not cbor.is_shortest(info, count)):
         raise DecodeError("datagram", "is not one map with a shortest or an indefinite head")
     head_end = position
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     keys: set[str] = set()
     while len(pairs) < count if definite else payload[position : position + 1] != _BREAK:
         pair = _pair(payload, position)
@@ -155,7 +158,7 @@ def _pairs(payload: bytes) -> tuple[list[_Pair], int, bool]:
     return pairs, head_end, definite
 
 
-def _pair(payload: bytes, start: int) -> _Pair:
+def _pair(payload: bytes, start: int) -> Pair:
     major, info, length, key_start = cbor.read_head(payload, start, "datagram")
     value_start = key_start + length
     if major != 3 or not cbor.is_shortest(info, length) or value_start > len(payload):
@@ -164,10 +167,10 @@ def _pair(payload: bytes, start: int) -> _Pair:
         key = payload[key_start:value_start].decode("utf-8")
     except UnicodeDecodeError:
         raise DecodeError("datagram", f"a key that is not UTF-8, at byte {start}") from None
-    return _Pair(key, start, value_start, cbor.item_end(payload, value_start, 1, f"datagram key {key!r}"))
+    return Pair(key, start, value_start, cbor.item_end(payload, value_start, 1, f"datagram key {key!r}"))
 
 
-def _device_map(payload: bytes, pairs: list[_Pair]) -> DeviceMap:
+def _device_map(payload: bytes, pairs: list[Pair]) -> DeviceMap:
     """The values that Sigillo uses; `pairs` are those before `SIGN`."""
     by_key = {pair.key: pair for pair in pairs}
     for key in ("SIGN", *BROKER_KEYS):
@@ -187,14 +190,14 @@ def _device_map(payload: bytes, pairs: list[_Pair]) -> DeviceMap:
     )
 
 
-def _ver(payload: bytes, pair: _Pair) -> int:
+def _ver(payload: bytes, pair: Pair) -> int:
     major, info, argument, _ = cbor.read_head(payload, pair.value_start, "VER")
     if major != 0 or not cbor.is_shortest(info, argument):
         raise DecodeError("VER", "is not an unsigned integer in shortest form")
     return argument
 
 
-def _ts(payload: bytes, pair: _Pair) -> int | float:
+def _ts(payload: bytes, pair: Pair) -> int | float:
     """An unsigned integer, or a finite, non-negative float of 16, 32 or 64 bits."""
     major, info, argument, _ = cbor.read_head(payload, pair.value_start, "TS")
     if major == 0:
@@ -206,7 +209,7 @@ def _ts(payload: bytes, pair: _Pair) -> int | float:
     raise DecodeError("TS", "is not a finite, non-negative number")
 
 
-def _bytes_value(payload: bytes, pair: _Pair, size: int) -> bytes:
+def _bytes_value(payload: bytes, pair: Pair, size: int) -> bytes:
     """A definite byte string of exactly this size; its head may have any length."""
     major, info, length, start = cbor.read_head(payload, pair.value_start, pair.key)
     if major != 2 or info == 31 or length != size:

@@ -12,6 +12,8 @@ from sigillo.core.mark import Checkpoint, decode_checkpoint
 from sigillo.core.statement import StatementFields, decode_statement_fields, encode_statement_fields
 
 MAX_PACKET: Final = 65_536
+MAX_RATE: Final = 1_000_000
+MAX_PAYLOAD: Final = 268_435_455
 MAX_PATH: Final = 4_096
 
 
@@ -27,12 +29,20 @@ class PacketType(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTime:
-    """What the plugin needs and the statement does not say. `segment_size` in bytes, a multiple of 4,096."""
+    """What the plugin needs and the statement does not say. `segment_size` in bytes, a multiple of 4,096.
+
+    `raw_tokens`: the carrier `datagram` puts raw tokens, by a key of their own. `max_rate`: messages of one principal a
+    second; `max_payload`: bytes; 0: no limit. `access_list`: the broker has one.
+    """
 
     spool_folder: str
     segment_size: int
     max_principals: int
     clock_bound_meaningful: bool
+    raw_tokens: bool = False
+    max_rate: int = 0
+    max_payload: int = 0
+    access_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +83,25 @@ class NewCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """COUNTERS, plugin → launcher: the last sequence, and how much was refused or stripped since the start."""
+    """COUNTERS, plugin → launcher: the last sequence, and what was refused, stripped, dropped since the start.
 
-    last_sequence: int
-    refused_clock: int
-    refused_spool: int
-    refused_principals: int
-    refused_topics: int
-    refused_names: int
-    stripped_properties: int
+    `repeats`: marks that name the first mark of the same message. `plain`: payloads on a filter of the carrier `datagram`
+    that are no signed datagram.
+    """
+
+    last_sequence: int = 0
+    refused_clock: int = 0
+    refused_spool: int = 0
+    refused_principals: int = 0
+    refused_topics: int = 0
+    refused_names: int = 0
+    refused_datagrams: int = 0
+    refused_rate: int = 0
+    refused_size: int = 0
+    stripped_properties: int = 0
+    repeats: int = 0
+    plain: int = 0
+    dropped_wills: int = 0
 
 
 Packet = State | Statement | Go | NewCheckpoint | Counters
@@ -146,13 +166,17 @@ def _run_time_values(run_time: RunTime) -> dict[int, object]:
         2: run_time.segment_size,
         3: run_time.max_principals,
         4: run_time.clock_bound_meaningful,
+        5: run_time.raw_tokens,
+        6: run_time.max_rate,
+        7: run_time.max_payload,
+        8: run_time.access_list,
     }
     _run_time(values)
     return values
 
 
 def _run_time(value: object) -> RunTime:
-    values = numbered_map(value, "run time", range(1, 5))
+    values = numbered_map(value, "run time", range(1, 9))
     folder = text(values[1], "spool folder", 1, MAX_PATH, allow_nul=False)
     if not folder.startswith("/"):
         raise DecodeError("spool folder", "is not an absolute path")
@@ -164,4 +188,8 @@ def _run_time(value: object) -> RunTime:
         segment_size=segment_size,
         max_principals=integer(values[3], "largest number of principals", 1, 2**20),
         clock_bound_meaningful=boolean(values[4], "clock bound meaningful"),
+        raw_tokens=boolean(values[5], "raw tokens"),
+        max_rate=integer(values[6], "messages a second", 0, MAX_RATE),
+        max_payload=integer(values[7], "largest payload", 0, MAX_PAYLOAD),
+        access_list=boolean(values[8], "access list"),
     )

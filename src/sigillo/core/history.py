@@ -62,20 +62,31 @@ class Principals:
 
 
 class Contents:
-    """The signed contents seen last, over all devices: the newest ``MAX_REMEMBERED``."""
+    """The signed contents seen last, over all devices: the newest ``MAX_REMEMBERED``, each with its first mark."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, None] = {}
+        self._seen: dict[bytes, tuple[int, int]] = {}
+        self._marked: dict[tuple[int, int], bytes] = {}
 
-    def seen_before(self, device: str, content_hash: bytes) -> bool:
-        """Whether this device's content is remembered; remembers it."""
+    def first_mark(self, device: str, content_hash: bytes, mark: tuple[int, int]) -> tuple[int, int] | None:
+        """Epoch and sequence of the first mark of this device's content, where it is remembered.
+
+        Remembers it, under *mark* (epoch, sequence), where it is new: then None.
+        """
         key = hashlib.sha256(device.encode() + b"\n" + content_hash).digest()[:16]
-        if key in self._seen:
-            return True
+        first = self._seen.get(key)
+        if first is not None:
+            return first
         if len(self._seen) >= MAX_REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        self._seen[key] = None
-        return False
+            oldest = next(iter(self._seen))
+            del self._marked[self._seen.pop(oldest)]
+        self._seen[key] = mark
+        self._marked[mark] = key
+        return None
+
+    def is_first(self, mark: tuple[int, int]) -> bool:
+        """Whether this mark is remembered as the first one of some content."""
+        return mark in self._marked
 
 
 @dataclass(slots=True)

@@ -116,6 +116,11 @@ def payload_commitment(salt: bytes, payload: bytes) -> bytes:
     return hashlib.sha256(domain("payload") + byte_string(salt, "salt", SALT_SIZE) + payload).digest()
 
 
+def is_committed(signed: SignedMark, payload: bytes) -> bool:
+    """Whether the mark commits to exactly this payload, as received; never without its salt."""
+    return signed.salt is not None and payload_commitment(signed.salt, payload) == signed.mark.commitment
+
+
 def mark_salt(salt_key: bytes, sequence: int) -> bytes:
     """Salt of a mark, 16 bytes, from the epoch's 32-byte salt key K."""
     return hmac.digest(salt_key, sequence.to_bytes(8, "big"), "sha256")[:SALT_SIZE]

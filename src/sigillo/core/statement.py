@@ -12,7 +12,7 @@ from sigillo.core.errors import DecodeError
 from sigillo.core.field import UINT32_MAX, array, ascending, boolean, byte_string, choice, integer, numbered_map, text
 from sigillo.core.mark import Checkpoint, decode_checkpoint
 from sigillo.core.note import check_name
-from sigillo.core.topic import check_filter
+from sigillo.core.topic import check_filter, filter_matches
 
 VERSION: Final = 1
 MAX_NAME: Final = 255
@@ -149,6 +149,10 @@ class StatementFields:
     attester: Attester | None
     separated: bool
     bridge_principals: tuple[str, ...] = ()
+
+    def rule(self, topic: str) -> MarkedFilter | None:
+        """The first filter that matches the topic: it says how its messages are marked. None: they are not."""
+        return next((rule for rule in self.filters if filter_matches(rule.topic_filter, topic)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,12 @@ from sigillo.core.errors import DecodeError, SignatureError, VerificationError
 from sigillo.core.evidence import MessageLine
 from sigillo.core.history import DeviceCounter, LastMark
 from sigillo.core.mark import Clock, SignedMark, payload_commitment
+from sigillo.core.marked_datagram import payload_as_received
 from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
 from sigillo.core.reading import Reading
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
-from sigillo.core.statement import Carrier, HowEnded, Mode, OnBadClock, PrincipalSource
-from sigillo.core.topic import filter_matches
+from sigillo.core.statement import HowEnded, Mode, OnBadClock, PrincipalSource
 from sigillo.core.trusted import (
     MADE_BY_VERIFY,
     SelfSignedStatement,
@@ -114,27 +114,31 @@ def check_mark(signed: SignedMark, own: SelfSignedStatement) -> VerifiedMark:
     except SignatureError as error:
         raise VerificationError(5, f"the time mark is not signed by the epoch key: {error.reason}") from error
     topic = signed.mark.topic
-    rule = next((rule for rule in own.statement.filters if filter_matches(rule.topic_filter, topic)), None)
+    rule = own.statement.rule(topic)
     if rule is None:
         raise VerificationError(5, f'no filter of the epoch statement matches the marked topic "{topic}"')
     if rule.mode is not Mode.EACH:
         raise VerificationError(5, f'the filter "{rule.topic_filter}" is of mode batch, the mark is not')
-    if rule.carrier is not Carrier.PROPERTY:
-        raise VerificationError(5, f'the filter "{rule.topic_filter}" has the carrier {rule.carrier.name.lower()}')
     if signed.mark.before is not None and signed.mark.principal not in own.statement.bridge_principals:
         raise VerificationError(5, "the mark names a foreign mark of a principal that is no bridge by the statement")
-    return VerifiedMark(signed.mark, signed.object_hash, signed.salt, own, MADE_BY_VERIFY)
+    return VerifiedMark(signed.mark, rule.carrier, signed.object_hash, signed.salt, own, MADE_BY_VERIFY)
 
 
-def check_binding(verified: VerifiedMark, line: MessageLine) -> None:
-    """Step 6: the mark is about this topic and this payload."""
+def check_binding(verified: VerifiedMark, line: MessageLine) -> bytes:
+    """Step 6: the mark is about this topic and this payload. Returns the payload as the broker received it."""
     mark = verified.mark
     if line.topic != mark.topic:
         raise VerificationError(6, f'the topic is "{line.topic}", the mark is about "{mark.topic}"')
     if verified.salt is None:
         raise VerificationError(6, "the mark has no salt, so nothing shows that it is about this payload")
-    if payload_commitment(verified.salt, line.payload) != mark.commitment:
+    token_key = verified.statement.statement.token_key
+    try:
+        received = payload_as_received(line.payload, line.mark, mark.time_ns, verified.carrier, token_key)
+    except (DecodeError, SignatureError) as error:
+        raise VerificationError(6, f"the broker's keys in the payload are not those of this mark: {error}") from error
+    if payload_commitment(verified.salt, received) != mark.commitment:
         raise VerificationError(6, "the mark is not about this payload")
+    return received
 
 
 def check_order(
@@ -198,18 +202,19 @@ def check_clock(verified: VerifiedMark, trust: ClockTrust) -> str | None:
     return None
 
 
-def check_device(verified: VerifiedMark, line: MessageLine, policy: Policy) -> VerifiedMessage:
+def check_device(verified: VerifiedMark, received: bytes, policy: Policy) -> VerifiedMessage:
     """Step 9: device of the policy = principal of the mark = {ID} of the topic, and that device signed the payload.
 
-    *line* is the one whose binding to the mark (step 6) has passed.
+    *received*: the payload that the mark is about, from step 6.
     """
     principal = verified.mark.principal
     if verified.statement.statement.principal_source is PrincipalSource.UNAUTHENTICATED:
         raise VerificationError(9, "the broker authenticated nobody (principal source: unauthenticated)")
-    match = _DEVICE_TOPIC.fullmatch(line.topic)
+    topic = verified.mark.topic
+    match = _DEVICE_TOPIC.fullmatch(topic)
     if match is None:
-        raise VerificationError(9, f'the topic "{line.topic}" names no device (braid/agent/{{ID}}/shadow/reported/…)')
-    message = _decode_device_message(line)
+        raise VerificationError(9, f'the topic "{topic}" names no device (braid/agent/{{ID}}/shadow/reported/…)')
+    message = _decode_device_message(received, topic)
     if match[1] != principal:
         signer = _signer(message, policy, match[1])
         raise VerificationError(9, f'topic of "{match[1]}", delivered by "{principal}"{signer}')
@@ -226,9 +231,9 @@ def check_device(verified: VerifiedMark, line: MessageLine, policy: Policy) -> V
     return VerifiedMessage(verified, device, message.ver, content_hash, message.beacon, MADE_BY_VERIFY)
 
 
-def _decode_device_message(line: MessageLine) -> DeviceMessage:
+def _decode_device_message(received: bytes, topic: str) -> DeviceMessage:
     try:
-        return decode_device_message(line.payload, line.topic)
+        return decode_device_message(received, topic)
     except DecodeError as error:
         raise VerificationError(9, f"the payload is no signed device message: {error}") from error
 

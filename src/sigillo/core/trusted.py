@@ -11,7 +11,7 @@ from dataclasses import InitVar, dataclass
 from sigillo.core.epoch import EpochEnd
 from sigillo.core.mark import Mark
 from sigillo.core.policy import DeviceTrust, OperatorTrust
-from sigillo.core.statement import EpochStatement
+from sigillo.core.statement import Carrier, EpochStatement
 from sigillo.core.verdict import Relaxation, Summary
 
 MADE_BY_VERIFY = object()
@@ -55,9 +55,10 @@ class VerifiedEnd(_MadeByVerify):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMark(_MadeByVerify):
-    """Step 5 passed: the mark is signed by the epoch key of *statement*, on a filter of mode "each"."""
+    """Step 5 passed: the mark is signed by the epoch key of *statement*, on a filter of mode "each" and this carrier."""
 
     mark: Mark
+    carrier: Carrier
     object_hash: bytes
     salt: bytes | None
     statement: SelfSignedStatement

@@ -184,7 +184,7 @@ class _Walk:
             self._ledger.skipped(6, 7, 8, 9, 10, 11)
             return
         principal = self._ledger.principals.of(mark.mark.principal)
-        bound, _ = self._run(6, step.check_binding, mark, line)
+        _, received = self._run(6, step.check_binding, mark, line)
         self._order(mark, epoch, principal)
         if self._policy is None:
             self._ledger.skipped(8, 9, 11)
@@ -192,10 +192,10 @@ class _Walk:
         _, permission = self._run(8, step.check_clock, mark, self._policy.clock)
         if permission:
             self._ledger.relaxed(permission)
-        if not bound:
+        if received is None:
             self._ledger.skipped(9, 11)
             return
-        _, message = self._run(9, step.check_device, mark, line, self._policy)
+        _, message = self._run(9, step.check_device, mark, received, self._policy)
         if message is None:
             self._ledger.skipped(11)
         else:
@@ -220,7 +220,12 @@ class _Walk:
         principal.sequence_bits = device.sequence_bits
         self._ledger.limit_device(message)
         counter = self._counters.setdefault(device.id, DeviceCounter(device.sequence_bits))
-        if self._contents.seen_before(device.id, message.content_hash):
+        mark = message.mark.mark
+        epoch = message.mark.statement.statement.number
+        first = self._contents.first_mark(device.id, message.content_hash, (epoch, mark.sequence))
+        if mark.repeat_of is not None and first != (epoch, mark.repeat_of):
+            self._named_first(epoch, mark.repeat_of)
+        if first is not None:
             self._ledger.ran(11)
             principal.repeats += 1
             self._ledger.noted(11, f'repeat: number {message.device_sequence} of device "{device.id}" was shown before')
@@ -228,6 +233,12 @@ class _Walk:
         _, note = self._run(11, step.check_number, message, counter)
         if note:
             self._ledger.noted(11, note)
+
+    def _named_first(self, epoch: int, sequence: int) -> None:
+        """Step 7, last part: a mark names another one as the first of its message; the file must not show otherwise."""
+        if self._contents.is_first((epoch, sequence)):
+            reason = f"the mark says that it repeats mark {sequence}, which is of another message"
+            self._ledger.failed(VerificationError(7, reason))
 
     def end(self) -> None:
         """Step 11 for each device, once every message is known."""
