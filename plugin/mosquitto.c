@@ -1,46 +1,34 @@
-/* The plugin as Mosquitto 2.0 and 2.1 see it; the only file with their headers. Specs: spec/mark.md (what a message
- * gets), spec/epoch.md, spec/handshake.md.
+/* The plugin as Mosquitto 2.0 and 2.1 see it. With property.c the only file that knows them. Specs: spec/mark.md (what a
+ * message gets), spec/marked-datagram.md, spec/epoch.md, spec/handshake.md, spec/path.md (which messages come here at all).
  *
  * Invariants: a message on a marked filter goes on only with a mark, and the mark is in the spool before; sequence,
  * count and chain advance with the spool record and never otherwise; after the epoch end nothing is marked. The broker
  * calls from one thread. The hot path makes no system call but clock_gettime. */
+#include "broker.h"
 #include "core/cbor.h"
 #include "core/clock.h"
+#include "core/datagram.h"
 #include "core/epoch.h"
 #include "core/filter.h"
 #include "core/mark.h"
 #include "core/principal.h"
+#include "core/repeat.h"
 #include "core/secret.h"
 #include "core/spool.h"
 #include "core/state.h"
+#include "property.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mosquitto.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
-
-#if !__has_include(<mosquitto/broker_plugin.h>) /* before 2.1, whose mosquitto.h brings all; the old names warn there */
-#include <mosquitto_broker.h>
-#include <mosquitto_plugin.h>
-#include <mqtt_protocol.h>
-#endif
-
-#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
-#define REFUSAL MOSQ_ERR_QUOTA_EXCEEDED
-#define free_property mosquitto_free /* what is read of a property is counted as the broker's memory */
-#else
-#define REFUSAL MOSQ_ERR_ACL_DENIED
-#define free_property free
-#endif
 
 #define LAUNCHER 0 /* fd */
 #define PACKET_ROOM 65536
@@ -50,12 +38,29 @@
 #define TICK_STALE (2 * SECOND)
 #define READING_WIDTH (SECOND / 1000)
 #define READING_TRIES 10
-#define PROPERTY "time-mark"
 #define OWN_TOPICS "sigillo/#"
+#define COMPANION "sigillo/mark/"
+#define MAX_TOPIC 65535
+#define MAX_CARRIED (268435455 - 131072) /* an MQTT packet, less room for all that is not topic and payload */
 #define EXPORT __attribute__((visibility("default")))
 
 enum packet { PACKET_STATE = 1, PACKET_STATEMENT, PACKET_GO, PACKET_CHECKPOINT, PACKET_COUNTERS };
-enum counter { LAST_SEQUENCE, REFUSED_CLOCK, REFUSED_SPOOL, REFUSED_TABLE, REFUSED_TOPIC, REFUSED_NAME, STRIPPED, COUNTERS };
+enum counter {
+	LAST_SEQUENCE,
+	REFUSED_CLOCK,
+	REFUSED_SPOOL,
+	REFUSED_TABLE,
+	REFUSED_TOPIC,
+	REFUSED_NAME,
+	REFUSED_DATAGRAM,
+	REFUSED_RATE,
+	REFUSED_SIZE,
+	STRIPPED,
+	REPEATS,
+	PLAIN,
+	DROPPED_WILLS,
+	COUNTERS,
+};
 
 static const char *const refusal[COUNTERS] = {
 	[REFUSED_CLOCK] = "the clock was set or is not synchronised",
@@ -63,6 +68,10 @@ static const char *const refusal[COUNTERS] = {
 	[REFUSED_TABLE] = "the table of principals is full",
 	[REFUSED_TOPIC] = "the topics of sigillo/# are the broker's own",
 	[REFUSED_NAME] = "topic, client id or user name is too long or not UTF-8",
+	[REFUSED_DATAGRAM] = "the payload has the broker's keys INGESTION_TIME or VERIFICATION_TOKEN",
+	[REFUSED_RATE] = "more messages a second than the settings allow one principal",
+	[REFUSED_SIZE] = "a payload larger than the settings, or an MQTT packet with a mark, allow",
+	[DROPPED_WILLS] = "a last will on a marked topic, which cannot be marked",
 };
 
 static struct {
@@ -74,9 +83,11 @@ static struct {
 	struct clock_guard clock;
 	struct spool spool;
 	struct principal_table principals;
+	struct repeat_table repeats;
 	struct mark_writer writer;
 	struct checkpoint checkpoint;
 	uint8_t last[32];
+	const struct mosquitto *leaving; /* whose DISCONNECT was the event before this one */
 	bool ended;
 	uint64_t counters[COUNTERS], sent[COUNTERS];
 	int64_t logged[COUNTERS], ticked, reported, prepare_again;
@@ -116,7 +127,7 @@ static struct clock_sample sample_clock(int64_t boot)
 /* Refusals */
 
 /* A publisher that cannot read a reason is disconnected: a bare PUBACK would read as success. A topic that is nobody's to
- * write is a matter of rights, and answered as an ACL answers. */
+ * write is a matter of rights, and answered as an ACL answers; so are, where a reason can be read, the broker's keys. */
 static int refuse(const struct mosquitto *client, enum counter why)
 {
 	int64_t now = read_clock(CLOCK_BOOTTIME);
@@ -126,11 +137,11 @@ static int refuse(const struct mosquitto *client, enum counter why)
 		mosquitto_log_printf(MOSQ_LOG_WARNING, "sigillo: refused %llu message(s) so far: %s",
 		                     (unsigned long long)plugin.counters[why], refusal[why]);
 	}
-	if (why == REFUSED_TOPIC)
+	if (why == REFUSED_TOPIC || why == DROPPED_WILLS)
 		return MOSQ_ERR_ACL_DENIED;
 	if (mosquitto_client_protocol_version(client) < 5)
 		return MOSQ_ERR_ADMINISTRATIVE_ACTION;
-	return REFUSAL;
+	return why == REFUSED_DATAGRAM ? MOSQ_ERR_ACL_DENIED : REFUSAL;
 }
 
 /* Epoch end */
@@ -157,120 +168,6 @@ static void stop_broker(enum end_reason reason, const char *why)
 	mosquitto_log_printf(MOSQ_LOG_NOTICE, "sigillo: %s: the epoch ends", why);
 	end_epoch(reason);
 	(void)raise(SIGTERM);
-}
-
-/* Properties. Reading one returns NULL where there is no memory for the copy; an empty string is NULL on 2.1, "" on 2.0. */
-
-static const char *or_empty(const char *text)
-{
-	return text ? text : "";
-}
-
-static int is_forged(const mosquitto_property *property, bool *forged)
-{
-	char *name = NULL;
-	*forged = false;
-	if (mosquitto_property_identifier(property) != MQTT_PROP_USER_PROPERTY)
-		return MOSQ_ERR_SUCCESS;
-	if (!mosquitto_property_read_string_pair(property, MQTT_PROP_USER_PROPERTY, &name, NULL, false))
-		return MOSQ_ERR_NOMEM;
-	*forged = strcmp(or_empty(name), PROPERTY) == 0;
-	free_property(name);
-	return MOSQ_ERR_SUCCESS;
-}
-
-static int copy_text(mosquitto_property **to, const mosquitto_property *property, int identifier)
-{
-	char *text = NULL;
-	if (!mosquitto_property_read_string(property, identifier, &text, false))
-		return MOSQ_ERR_NOMEM;
-	int result = mosquitto_property_add_string(to, identifier, or_empty(text));
-	free_property(text);
-	return result;
-}
-
-static int copy_data(mosquitto_property **to, const mosquitto_property *property, int identifier)
-{
-	void *data = NULL;
-	uint16_t length = 0;
-	if (!mosquitto_property_read_binary(property, identifier, &data, &length, false))
-		return MOSQ_ERR_NOMEM;
-	int result = mosquitto_property_add_binary(to, identifier, data, length);
-	free_property(data);
-	return result;
-}
-
-static int copy_pair(mosquitto_property **to, const mosquitto_property *property, int identifier)
-{
-	char *name = NULL, *text = NULL;
-	if (!mosquitto_property_read_string_pair(property, identifier, &name, &text, false))
-		return MOSQ_ERR_NOMEM;
-	int result = mosquitto_property_add_string_pair(to, identifier, or_empty(name), or_empty(text));
-	free_property(name);
-	free_property(text);
-	return result;
-}
-
-/* Append a copy of one property that a PUBLISH carries into the broker. */
-static int copy_property(mosquitto_property **to, const mosquitto_property *property)
-{
-	int identifier = mosquitto_property_identifier(property);
-	uint8_t byte = 0;
-	uint32_t number = 0;
-	switch (identifier) {
-	case MQTT_PROP_PAYLOAD_FORMAT_INDICATOR:
-		(void)mosquitto_property_read_byte(property, identifier, &byte, false);
-		return mosquitto_property_add_byte(to, identifier, byte);
-	case MQTT_PROP_MESSAGE_EXPIRY_INTERVAL:
-		(void)mosquitto_property_read_int32(property, identifier, &number, false);
-		return mosquitto_property_add_int32(to, identifier, number);
-	case MQTT_PROP_CONTENT_TYPE:
-	case MQTT_PROP_RESPONSE_TOPIC:
-		return copy_text(to, property, identifier);
-	case MQTT_PROP_CORRELATION_DATA:
-		return copy_data(to, property, identifier);
-	case MQTT_PROP_USER_PROPERTY:
-		return copy_pair(to, property, identifier);
-	default: /* topic alias and subscription identifier are the broker's business, not the message's */
-		return MOSQ_ERR_SUCCESS;
-	}
-}
-
-static int count_forged(const mosquitto_property *properties, uint64_t *count)
-{
-	*count = 0;
-	for (const mosquitto_property *at = properties; at; at = mosquitto_property_next(at)) {
-		bool forged;
-		int result = is_forged(at, &forged);
-		if (result != MOSQ_ERR_SUCCESS)
-			return result;
-		*count += forged;
-	}
-	return MOSQ_ERR_SUCCESS;
-}
-
-/* Take every `time-mark` that the client sent out of the list; the others keep their order. */
-static int strip_forged(mosquitto_property **properties)
-{
-	mosquitto_property *kept = NULL;
-	uint64_t stripped;
-	int result = count_forged(*properties, &stripped);
-	if (result != MOSQ_ERR_SUCCESS || stripped == 0)
-		return result;
-	for (const mosquitto_property *at = *properties; at; at = mosquitto_property_next(at)) {
-		bool forged;
-		result = is_forged(at, &forged);
-		if (result == MOSQ_ERR_SUCCESS && !forged)
-			result = copy_property(&kept, at);
-		if (result != MOSQ_ERR_SUCCESS) {
-			mosquitto_property_free_all(&kept);
-			return result;
-		}
-	}
-	mosquitto_property_free_all(properties);
-	*properties = kept;
-	plugin.counters[STRIPPED] += stripped;
-	return MOSQ_ERR_SUCCESS;
 }
 
 /* Launcher */
@@ -341,6 +238,7 @@ static int on_tick(int event_kind, void *event_data, void *userdata)
 {
 	(void)event_kind, (void)event_data, (void)userdata;
 	int64_t now = read_clock(CLOCK_BOOTTIME);
+	plugin.leaving = NULL;
 	if (!secret_alive(plugin.secret)) /* a forked child: spool and launcher are the parent's */
 		return MOSQ_ERR_SUCCESS;
 	/* nothing to do while one is ready; a refusal says when the disk is full, which costs too much to ask every time */
@@ -361,14 +259,26 @@ static int on_tick(int event_kind, void *event_data, void *userdata)
 
 /* Messages */
 
-static bool is_marked(const char *topic, size_t length)
+/* What a message on a marked topic is, and what becomes of it. */
+struct passage {
+	struct mosquitto_evt_message *event;
+	const struct rule *rule;
+	struct mark mark;
+	enum datagram_kind kind;
+	struct datagram datagram; /* where it is a signed one */
+	bool identified;          /* one that can be a repeat, then under `id` */
+	uint8_t id[REPEAT_ID];
+	const struct repeat *first; /* the mark of the same message before */
+};
+
+static const struct rule *rule_of(const char *topic, size_t length)
 {
-	for (size_t i = 0; i < plugin.state.filter_count; i++) {
-		struct span filter = plugin.state.filters[i];
+	for (size_t i = 0; i < plugin.state.rule_count; i++) {
+		struct span filter = plugin.state.rules[i].filter;
 		if (filter_matches((const char *)filter.data, filter.length, topic, length))
-			return true;
+			return &plugin.state.rules[i];
 	}
-	return false;
+	return NULL;
 }
 
 static struct span text_of(const char *text)
@@ -376,62 +286,242 @@ static struct span text_of(const char *text)
 	return (struct span){(const uint8_t *)(text ? text : ""), text ? strlen(text) : 0};
 }
 
-static bool names_good(const struct mark *mark)
+static bool is_bridge(struct span principal)
 {
-	return mark_fits(mark) && utf8_valid((const char *)mark->topic.data, mark->topic.length) &&
+	for (size_t i = 0; i < plugin.state.bridge_count; i++) {
+		struct span bridge = plugin.state.bridges[i];
+		if (bridge.length == principal.length && memcmp(bridge.data, principal.data, bridge.length) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool names_good(const struct passage *passage)
+{
+	const struct mark *mark = &passage->mark;
+	size_t prefix = passage->rule->carrier == CARRIER_TOPIC ? sizeof COMPANION - 1 : 0;
+	return mark_fits(mark) && prefix + mark->topic.length <= MAX_TOPIC &&
+	       utf8_valid((const char *)mark->topic.data, mark->topic.length) &&
 	       utf8_valid((const char *)mark->client_id.data, mark->client_id.length) &&
 	       utf8_valid((const char *)mark->principal.data, mark->principal.length);
 }
 
-static int mark_message(struct mosquitto_evt_message *event)
+static bool size_good(const struct mark *mark)
 {
-	static char value[sodium_base64_ENCODED_LEN(MARK_MAX_OBJECT, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
+	if (plugin.state.largest && mark->payload.length > plugin.state.largest)
+		return false;
+	return mark->payload.length + mark->topic.length <= MAX_CARRIED;
+}
+
+/* Read the payload: whether the carrier changes it, and whether the same message was marked before. */
+static void examine(struct passage *passage)
+{
+	struct mark *mark = &passage->mark;
+	passage->kind = datagram_read(mark->payload, &passage->datagram);
+	passage->identified = passage->kind == DATAGRAM_SIGNED || datagram_is_reading(mark->payload);
+	if (!passage->identified)
+		return;
+	repeat_identify(&plugin.repeats, mark, passage->id);
+	passage->first = repeat_find(&plugin.repeats, passage->id);
+	mark->repeat_of = passage->first ? passage->first->sequence : 0;
+}
+
+/* Why a message that the plugin could mark is not wanted; COUNTERS where it is. */
+static enum counter objection(const struct passage *passage, bool bridge)
+{
+	if (!names_good(passage))
+		return REFUSED_NAME;
+	if (!size_good(&passage->mark))
+		return REFUSED_SIZE;
+	if (passage->rule->carrier == CARRIER_DATAGRAM && passage->kind == DATAGRAM_TAKEN && !bridge)
+		return REFUSED_DATAGRAM;
+	return COUNTERS;
+}
+
+static bool goes_inside(const struct passage *passage)
+{
+	return passage->rule->carrier == CARRIER_DATAGRAM && passage->kind == DATAGRAM_SIGNED;
+}
+
+/* The mark to show: its own; of a QoS 2 message whose payload the carrier changes the first one, for the broker knows a
+ * duplicate by its bytes. */
+static struct span shown_mark(const struct passage *passage, int64_t *time)
+{
+	static uint8_t first[MARK_MAX_OBJECT];
+	*time = passage->mark.stamp.time;
+	if (goes_inside(passage) && passage->mark.qos == 2 && passage->first) {
+		size_t length = repeat_object(&plugin.repeats, passage->first, first);
+		if (length) {
+			*time = passage->first->time;
+			return (struct span){first, length};
+		}
+	}
+	return (struct span){plugin.writer.object, plugin.writer.length};
+}
+
+/* The payload with the broker's keys, in Mosquitto's memory; NULL where there is none. */
+static uint8_t *mark_inside(const struct passage *passage, struct span object, int64_t time, size_t *length)
+{
+	uint8_t signature[crypto_sign_BYTES];
+	struct span token = object;
+	uint8_t *payload = mosquitto_malloc(passage->datagram.pairs.length + object.length + sizeof signature + DATAGRAM_ADDED);
+	if (!payload)
+		return NULL;
+	if (secret_has_token(plugin.secret)) {
+		size_t signed_length = datagram_write(&passage->datagram, time, (struct span){NULL, 0}, payload);
+		(void)crypto_sign_detached(signature, NULL, payload, signed_length, plugin.secret->token_key);
+		token = (struct span){signature, sizeof signature};
+	}
+	*length = datagram_write(&passage->datagram, time, token, payload);
+	return payload;
+}
+
+/* Publish the mark beside the message; with the message that deletes a retained one, delete the retained companion too. */
+static int publish_companion(const struct passage *passage, struct span object)
+{
+	static char topic[sizeof COMPANION + MAX_TOPIC];
+	const struct mark *mark = &passage->mark;
+	bool deletes = mark->retain && mark->payload.length == 0;
+	uint8_t *payload = mosquitto_malloc(object.length);
+	if (!payload)
+		return MOSQ_ERR_NOMEM;
+	memcpy(payload, object.data, object.length);
+	(void)snprintf(topic, sizeof topic, "%s%.*s", COMPANION, (int)mark->topic.length, (const char *)mark->topic.data);
+	int result = mosquitto_broker_publish(NULL, topic, (int)object.length, payload, mark->qos, mark->retain && !deletes, NULL);
+	if (result != MOSQ_ERR_SUCCESS)
+		mosquitto_free(payload);
+	else if (deletes)
+		result = mosquitto_broker_publish(NULL, topic, 0, NULL, mark->qos, true, NULL);
+	return result;
+}
+
+/* The mark is in the spool: everything that names it moves on. */
+static void advance(struct passage *passage, struct principal *principal)
+{
+	struct span object = {plugin.writer.object, goes_inside(passage) && passage->mark.qos == 2 ? plugin.writer.length : 0};
+	plugin.counters[LAST_SEQUENCE] = passage->mark.sequence;
+	principal_advance(&plugin.principals, principal, plugin.writer.hash);
+	memcpy(plugin.last, plugin.writer.hash, sizeof plugin.last);
+	plugin.counters[REPEATS] += passage->first != NULL;
+	plugin.counters[PLAIN] += passage->rule->carrier == CARRIER_DATAGRAM && !goes_inside(passage);
+	if (passage->identified && !passage->first)
+		repeat_add(&plugin.repeats, passage->id, passage->mark.sequence, passage->mark.stamp.time, object);
+}
+
+/* Have the mark in the spool, then on its carrier. What can fail for want of memory is done before, as far as it can be. */
+static int mark_and_carry(struct passage *passage, struct principal *principal)
+{
+	struct mosquitto_evt_message *event = passage->event;
+	int64_t time;
+	size_t length = 0;
+	uint8_t *payload = NULL;
+	mark_write(&plugin.writer, &passage->mark);
+	struct span object = shown_mark(passage, &time);
+	if (goes_inside(passage) && !(payload = mark_inside(passage, object, time, &length)))
+		return MOSQ_ERR_NOMEM;
+	if (!spool_append(&plugin.spool, SPOOL_MARK, passage->mark.sequence, plugin.writer.object, plugin.writer.length)) {
+		mosquitto_free(payload);
+		return refuse(event->client, REFUSED_SPOOL);
+	}
+	advance(passage, principal);
+	if (payload) { /* the broker frees the one before */
+		event->payload = payload;
+		event->payloadlen = (uint32_t)length;
+	}
+	int result = MOSQ_ERR_SUCCESS;
+	if (!payload || secret_has_token(plugin.secret))
+		result = property_add_mark(&event->properties, object);
+	if (result == MOSQ_ERR_SUCCESS && passage->rule->carrier == CARRIER_TOPIC)
+		result = publish_companion(passage, object);
+	return result;
+}
+
+static int mark_message(struct mosquitto_evt_message *event, const struct rule *rule, bool bridge, const struct foreign *foreign)
+{
 	struct clock_reading now = read_clocks();
 	if (now.boot - plugin.ticked > TICK_STALE) /* 2.0.11 gives no ticks under `per_listener_settings true` */
 		(void)on_tick(MOSQ_EVT_TICK, NULL, NULL);
-	struct mark mark = {
-		.sequence = plugin.counters[LAST_SEQUENCE] + 1,
-		.topic = text_of(event->topic),
-		.client_id = text_of(mosquitto_client_id(event->client)),
-		.principal = text_of(mosquitto_client_username(event->client)),
-		.qos = event->qos,
-		.retain = event->retain,
-		.payload = {event->payload, event->payloadlen},
-		.checkpoint = plugin.checkpoint,
+	struct passage passage = {
+		.event = event,
+		.rule = rule,
+		.mark = {
+			.sequence = plugin.counters[LAST_SEQUENCE] + 1,
+			.topic = text_of(event->topic),
+			.client_id = text_of(mosquitto_client_id(event->client)),
+			.principal = text_of(mosquitto_client_username(event->client)),
+			.qos = event->qos,
+			.retain = event->retain,
+			.payload = {event->payload, event->payloadlen},
+			.checkpoint = plugin.checkpoint,
+			.before = foreign->kept ? foreign->hash : NULL,
+		},
 	};
+	struct mark *mark = &passage.mark;
 	if (plugin.ended || !secret_alive(plugin.secret))
 		return refuse(event->client, REFUSED_SPOOL);
-	if (!names_good(&mark))
-		return refuse(event->client, REFUSED_NAME);
-	if (clock_stamp(&plugin.clock, now, &mark.stamp) != CLOCK_GOOD)
+	examine(&passage);
+	enum counter why = objection(&passage, bridge);
+	if (why != COUNTERS)
+		return refuse(event->client, why);
+	if (clock_stamp(&plugin.clock, now, &mark->stamp) != CLOCK_GOOD)
 		return refuse(event->client, REFUSED_CLOCK);
-	struct principal *principal = principal_find(&plugin.principals, (const char *)mark.principal.data, mark.principal.length);
+	struct principal *principal = principal_find(&plugin.principals, (const char *)mark->principal.data, mark->principal.length);
 	if (!principal)
 		return refuse(event->client, REFUSED_TABLE);
-	mark.count = principal->count + 1;
-	mark.previous = principal->count ? principal->last : plugin.epoch_id;
-	mark_write(&plugin.writer, &mark);
-	if (!spool_append(&plugin.spool, SPOOL_MARK, mark.sequence, plugin.writer.object, plugin.writer.length))
-		return refuse(event->client, REFUSED_SPOOL);
-	plugin.counters[LAST_SEQUENCE] = mark.sequence;
-	principal_advance(&plugin.principals, principal, plugin.writer.hash);
-	memcpy(plugin.last, plugin.writer.hash, sizeof plugin.last);
-	(void)sodium_bin2base64(value, sizeof value, plugin.writer.object, plugin.writer.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-	return mosquitto_property_add_string_pair(&event->properties, MQTT_PROP_USER_PROPERTY, PROPERTY, value);
+	if (!principal_may(principal, now.boot, plugin.state.most_a_second))
+		return refuse(event->client, REFUSED_RATE);
+	mark->count = principal->count + 1;
+	mark->previous = principal->count ? principal->last : plugin.epoch_id;
+	return mark_and_carry(&passage, principal);
+}
+
+static bool is_own(const char *topic)
+{
+	return filter_matches(OWN_TOPICS, sizeof OWN_TOPICS - 1, topic, strlen(topic));
 }
 
 static int on_message(int event_kind, void *event_data, void *userdata)
 {
 	struct mosquitto_evt_message *event = event_data;
+	struct foreign foreign;
 	(void)event_kind, (void)userdata;
+	plugin.leaving = NULL;
 	if (!event->client) /* the broker or a plugin publishes: not marked */
 		return MOSQ_ERR_SUCCESS;
-	if (filter_matches(OWN_TOPICS, sizeof OWN_TOPICS - 1, event->topic, strlen(event->topic)))
+	if (is_own(event->topic))
 		return refuse(event->client, REFUSED_TOPIC);
-	int result = strip_forged(&event->properties);
-	if (result == MOSQ_ERR_SUCCESS && is_marked(event->topic, strlen(event->topic)))
-		result = mark_message(event);
-	return result;
+	bool bridge = plugin.state.bridge_count && is_bridge(text_of(mosquitto_client_username(event->client)));
+	int result = property_strip(&event->properties, bridge, &foreign);
+	if (result != MOSQ_ERR_SUCCESS)
+		return result;
+	plugin.counters[STRIPPED] += foreign.stripped;
+	const struct rule *rule = rule_of(event->topic, strlen(event->topic));
+	return rule ? mark_message(event, rule, bridge, &foreign) : MOSQ_ERR_SUCCESS;
+}
+
+/* Last wills do not come as messages. Where the broker asks about rights, whoever writes below sigillo/ is denied there too,
+ * and a write right after the client's DISCONNECT is its will's: one on a marked topic goes no further. */
+static int on_acl_check(int event_kind, void *event_data, void *userdata)
+{
+	const struct mosquitto_evt_acl_check *event = event_data;
+	const struct mosquitto *leaving = plugin.leaving;
+	(void)event_kind, (void)userdata;
+	plugin.leaving = NULL;
+	if (event->access != MOSQ_ACL_WRITE || !event->client)
+		return MOSQ_ERR_PLUGIN_DEFER;
+	if (is_own(event->topic))
+		return refuse(event->client, REFUSED_TOPIC);
+	if (event->client == leaving && rule_of(event->topic, strlen(event->topic)))
+		return refuse(event->client, DROPPED_WILLS);
+	return MOSQ_ERR_PLUGIN_DEFER;
+}
+
+static int on_disconnect(int event_kind, void *event_data, void *userdata)
+{
+	const struct mosquitto_evt_disconnect *event = event_data;
+	(void)event_kind, (void)userdata;
+	plugin.leaving = event->client;
+	return MOSQ_ERR_SUCCESS;
 }
 
 /* DEFER: any other answer keeps the broker from reading its ACL file again. */
@@ -455,11 +545,14 @@ static const char *check_launcher(void)
 	return NULL;
 }
 
-static const char *make_table(void)
+static const char *make_tables(void)
 {
-	uint8_t key[PRINCIPAL_KEY];
+	uint8_t key[PRINCIPAL_KEY], repeat_key[REPEAT_KEY];
 	randombytes_buf(key, sizeof key);
-	return principal_table_init(&plugin.principals, plugin.state.principal_limit, key) ? NULL : "no memory for the table of principals";
+	randombytes_buf(repeat_key, sizeof repeat_key);
+	if (!principal_table_init(&plugin.principals, plugin.state.principal_limit, key))
+		return "no memory for the table of principals";
+	return repeat_init(&plugin.repeats, repeat_key) ? NULL : "no memory for the table of repeats";
 }
 
 static const char *make_secret(void)
@@ -470,6 +563,10 @@ static const char *make_secret(void)
 	randombytes_buf(seed, sizeof seed);
 	randombytes_buf(salt_key, sizeof salt_key);
 	secret_fill(plugin.secret, seed, salt_key);
+	if (plugin.state.raw_tokens) {
+		randombytes_buf(seed, sizeof seed);
+		secret_fill_token(plugin.secret, seed);
+	}
 	sodium_memzero(seed, sizeof seed);
 	sodium_memzero(salt_key, sizeof salt_key);
 	return NULL;
@@ -510,7 +607,7 @@ static const char *shake_hands(void)
 	const char *error = expect_packet(PACKET_STATE, plugin.state_packet, &body);
 	error = error ? error : state_decode(body, &plugin.state);
 	error = error ? error : begin_clock(&start);
-	error = error ? error : make_table();
+	error = error ? error : make_tables();
 	error = error ? error : make_secret();
 	if (error)
 		return error;
@@ -529,6 +626,7 @@ static const char *shake_hands(void)
 static void wipe(void)
 {
 	principal_table_free(&plugin.principals);
+	repeat_free(&plugin.repeats);
 	secret_free(plugin.secret);
 	plugin.secret = NULL;
 }
@@ -541,15 +639,30 @@ EXPORT int mosquitto_plugin_version(int supported_version_count, const int *supp
 	return -1;
 }
 
+/* The events that the plugin takes. Of ACL checks only where there is an access list: where nobody else answers them, the
+ * broker would deny everything. */
+static const struct {
+	int event;
+	MOSQ_FUNC_generic_callback callback;
+	bool with_access_list;
+} callbacks[] = {
+	{MOSQ_EVT_MESSAGE, on_message, false},
+	{MOSQ_EVT_TICK, on_tick, false},
+	{MOSQ_EVT_RELOAD, on_reload, false},
+	{MOSQ_EVT_ACL_CHECK, on_acl_check, true},
+	{MOSQ_EVT_DISCONNECT, on_disconnect, true},
+};
+#define CALLBACKS (sizeof callbacks / sizeof *callbacks)
+
 static const char *begin_marking(mosquitto_plugin_id_t *identifier)
 {
 	plugin.checkpoint = plugin.state.checkpoint;
 	memcpy(plugin.last, plugin.epoch_id, sizeof plugin.last);
 	mark_writer_init(&plugin.writer, plugin.secret, plugin.epoch_id);
-	if (mosquitto_callback_register(identifier, MOSQ_EVT_MESSAGE, on_message, NULL, NULL) != MOSQ_ERR_SUCCESS ||
-	    mosquitto_callback_register(identifier, MOSQ_EVT_TICK, on_tick, NULL, NULL) != MOSQ_ERR_SUCCESS ||
-	    mosquitto_callback_register(identifier, MOSQ_EVT_RELOAD, on_reload, NULL, NULL) != MOSQ_ERR_SUCCESS)
-		return "the broker takes no callbacks";
+	for (size_t i = 0; i < CALLBACKS; i++)
+		if ((plugin.state.access_list || !callbacks[i].with_access_list) &&
+		    mosquitto_callback_register(identifier, callbacks[i].event, callbacks[i].callback, NULL, NULL) != MOSQ_ERR_SUCCESS)
+			return "the broker takes no callbacks";
 	plugin.id = identifier;
 	return NULL;
 }
@@ -583,9 +696,9 @@ EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *option
 		send_counters();
 		spool_close(&plugin.spool);
 	}
-	(void)mosquitto_callback_unregister(plugin.id, MOSQ_EVT_MESSAGE, on_message, NULL);
-	(void)mosquitto_callback_unregister(plugin.id, MOSQ_EVT_TICK, on_tick, NULL);
-	(void)mosquitto_callback_unregister(plugin.id, MOSQ_EVT_RELOAD, on_reload, NULL);
+	for (size_t i = 0; i < CALLBACKS; i++)
+		if (plugin.state.access_list || !callbacks[i].with_access_list)
+			(void)mosquitto_callback_unregister(plugin.id, callbacks[i].event, callbacks[i].callback, NULL);
 	wipe();
 	plugin.id = NULL;
 	return MOSQ_ERR_SUCCESS;

@@ -32,6 +32,8 @@ static size_t own_value(int key, const struct secret *secret, int64_t start, uin
 {
 	if (key == 4)
 		return (size_t)(cbor_put_bytes(out, secret->public_key, sizeof secret->public_key) - out);
+	if (key == 5 && secret_has_token(secret))
+		return (size_t)(cbor_put_bytes(out, secret_token_public(secret), crypto_sign_PUBLICKEYBYTES) - out);
 	if (key == 6)
 		return (size_t)(cbor_put_head(out, CBOR_UINT, (uint64_t)start) - out);
 	return 0;

@@ -96,7 +96,7 @@ static uint8_t *put_payload(uint8_t *out, const struct mark *mark, const uint8_t
 {
 	uint8_t commitment[32];
 	commit(salt, mark->payload, commitment);
-	out = cbor_put_head(out, CBOR_MAP, 13);
+	out = cbor_put_head(out, CBOR_MAP, 13u + (mark->repeat_of != 0) + (mark->before != NULL));
 	out = put_number(out, 1, 1);
 	out = put_number(out, 2, mark->sequence);
 	out = put_number(out, 3, (uint64_t)mark->stamp.time);
@@ -111,7 +111,10 @@ static uint8_t *put_payload(uint8_t *out, const struct mark *mark, const uint8_t
 	out = put_hash(out, 12, mark->previous);
 	out = cbor_put_head(cbor_put_head(out, CBOR_UINT, 13), CBOR_ARRAY, 2);
 	out = cbor_put_head(out, CBOR_UINT, mark->checkpoint.size);
-	return cbor_put_bytes(out, mark->checkpoint.root, 32);
+	out = cbor_put_bytes(out, mark->checkpoint.root, 32);
+	if (mark->repeat_of)
+		out = put_number(out, 14, mark->repeat_of);
+	return mark->before ? put_hash(out, 15, mark->before) : out;
 }
 
 void mark_write(struct mark_writer *writer, const struct mark *mark)

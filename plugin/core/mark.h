@@ -26,6 +26,8 @@ struct mark {
 	uint64_t count;
 	const uint8_t *previous; /* 32 bytes */
 	struct checkpoint checkpoint;
+	uint64_t repeat_of;    /* 0: none */
+	const uint8_t *before; /* 32 bytes, or NULL */
 };
 
 /* What is the same for all marks of an epoch, and room to make one. */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SECOND INT64_C(1000000000)
+
 bool principal_table_init(struct principal_table *table, size_t limit, const uint8_t key[PRINCIPAL_KEY])
 {
 	size_t capacity = 2;
@@ -42,11 +44,24 @@ struct principal *principal_find(struct principal_table *table, const char *name
 			if (table->used == table->limit)
 				return NULL;
 			memcpy(slot->name, digest, sizeof digest);
+			slot->due = 0;
 			return slot;
 		}
 		if (memcmp(slot->name, digest, sizeof digest) == 0)
 			return slot;
 	}
+}
+
+bool principal_may(struct principal *slot, int64_t now, uint64_t rate)
+{
+	if (rate == 0)
+		return true;
+	int64_t each = SECOND / (int64_t)rate;
+	int64_t due = slot->due > now ? slot->due : now;
+	if (due - now > SECOND - each)
+		return false;
+	slot->due = due + each;
+	return true;
 }
 
 void principal_advance(struct principal_table *table, struct principal *slot, const uint8_t hash[32])

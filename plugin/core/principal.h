@@ -12,6 +12,7 @@ struct principal {
 	uint8_t name[32]; /* SHA-256 of the table's key and the principal's name */
 	uint8_t last[32]; /* object hash of its last mark */
 	uint64_t count;   /* 0: the slot is free */
+	int64_t due;      /* CLOCK_BOOTTIME, ns: when its bucket of messages is full again */
 };
 
 struct principal_table {
@@ -29,5 +30,8 @@ void principal_table_free(struct principal_table *table);
  * principal is in the table only once `principal_advance` was called. */
 struct principal *principal_find(struct principal_table *table, const char *name, size_t length);
 void principal_advance(struct principal_table *table, struct principal *slot, const uint8_t hash[32]);
+/* Whether the principal may have one more message now (CLOCK_BOOTTIME, ns), of `rate` a second; 0: any number. A bucket of
+ * one second's messages, full at the start, refilled evenly; takes one out of it. */
+bool principal_may(struct principal *slot, int64_t now, uint64_t rate);
 
 #endif

@@ -30,6 +30,22 @@ void secret_fill(struct secret *secret, const uint8_t seed[crypto_sign_SEEDBYTES
 	secret->alive = 1;
 }
 
+void secret_fill_token(struct secret *secret, const uint8_t seed[crypto_sign_SEEDBYTES])
+{
+	uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+	(void)crypto_sign_seed_keypair(public_key, secret->token_key, seed);
+}
+
+bool secret_has_token(const struct secret *secret)
+{
+	return !sodium_is_zero(secret->token_key, sizeof secret->token_key);
+}
+
+const uint8_t *secret_token_public(const struct secret *secret)
+{
+	return secret->token_key + crypto_sign_SEEDBYTES;
+}
+
 bool secret_alive(const struct secret *secret)
 {
 	return secret && secret->alive == 1;

@@ -8,6 +8,7 @@
 
 #define OPEN_AROUND_VALUES 2 /* STATE's array, and a map */
 #define BRIDGE_PRINCIPALS 20
+#define RUN_TIME_KEYS 9 /* 1…8 */
 
 static const char *get_previous(struct span value, struct state *state)
 {
@@ -43,7 +44,7 @@ static const char *get_log(struct span value, struct state *state)
 	return checkpoint_valid(&state->checkpoint) ? NULL : "log: size 0 with a root";
 }
 
-static const char *get_filters(struct span value, struct state *state)
+static const char *get_rules(struct span value, struct state *state)
 {
 	struct cbor_reader reader = cbor_reader(value);
 	uint64_t count = cbor_get_head(&reader, CBOR_ARRAY);
@@ -58,12 +59,26 @@ static const char *get_filters(struct span value, struct state *state)
 			return "filters";
 		if (mode != 0)
 			return "mode: this plugin has only \"each\"";
-		if (carrier != 0)
-			return "carrier: this plugin has only \"property\"";
-		state->filters[i] = filter;
+		if (carrier > CARRIER_TOPIC)
+			return "carrier: must be property, datagram or topic";
+		state->rules[i] = (struct rule){filter, (enum carrier)carrier};
 	}
-	state->filter_count = (size_t)count;
+	state->rule_count = (size_t)count;
 	return cbor_done(&reader) ? NULL : "filters";
+}
+
+static const char *get_bridges(struct span value, struct state *state)
+{
+	struct cbor_reader reader = cbor_reader(value);
+	if (!value.length)
+		return NULL;
+	uint64_t count = cbor_get_head(&reader, CBOR_ARRAY);
+	if (count == 0 || count > STATE_MAX_BRIDGES)
+		return "bridge principals: there must be 1 to 64";
+	for (uint64_t i = 0; i < count; i++)
+		state->bridges[i] = cbor_get_string(&reader, CBOR_TEXT);
+	state->bridge_count = (size_t)count;
+	return cbor_done(&reader) ? NULL : "bridge principals";
 }
 
 static uint64_t get_number(struct span value, uint64_t most, bool *wrong)
@@ -96,8 +111,6 @@ static const char *get_fields(struct state *state)
 		if (own != (state->values[key].length == 0))
 			return own ? "fields: a key that is the plugin's" : "fields: a key is missing";
 	}
-	if (state->values[BRIDGE_PRINCIPALS].length)
-		return "bridge principals: this plugin keeps no foreign marks";
 	bool wrong = false;
 	(void)get_number(state->values[1], 1, &wrong);
 	state->epoch = (uint32_t)get_number(state->values[2], UINT32_MAX, &wrong);
@@ -109,19 +122,43 @@ static const char *get_fields(struct state *state)
 		return "durability: this plugin has only \"buffered\"";
 	const char *error = get_previous(state->values[3], state);
 	error = error ? error : get_log(state->values[12], state);
-	return error ? error : get_filters(state->values[14], state);
+	error = error ? error : get_bridges(state->values[BRIDGE_PRINCIPALS], state);
+	return error ? error : get_rules(state->values[14], state);
 }
 
-static const char *get_run_time(struct span values[5], struct state *state)
+static bool get_flag(struct span value, bool *wrong)
+{
+	struct cbor_reader reader = cbor_reader(value);
+	bool flag = cbor_get_bool(&reader);
+	if (!cbor_done(&reader))
+		*wrong = true;
+	return flag;
+}
+
+static bool has_carrier(const struct state *state, enum carrier carrier)
+{
+	for (size_t i = 0; i < state->rule_count; i++)
+		if (state->rules[i].carrier == carrier)
+			return true;
+	return false;
+}
+
+static const char *get_run_time(struct span values[RUN_TIME_KEYS], struct state *state)
 {
 	bool wrong = false;
-	struct cbor_reader folder = cbor_reader(values[1]), meaningful = cbor_reader(values[4]);
+	struct cbor_reader folder = cbor_reader(values[1]);
 	state->spool_folder = cbor_get_string(&folder, CBOR_TEXT);
 	state->segment_size = (size_t)get_number(values[2], UINT64_C(1) << 30, &wrong);
 	state->principal_limit = (size_t)get_number(values[3], UINT64_C(1) << 20, &wrong);
-	state->bound_meaningful = cbor_get_bool(&meaningful);
-	if (wrong || !cbor_done(&folder) || !cbor_done(&meaningful))
+	state->bound_meaningful = get_flag(values[4], &wrong);
+	state->raw_tokens = get_flag(values[5], &wrong);
+	state->most_a_second = get_number(values[6], 1000000, &wrong);
+	state->largest = get_number(values[7], 268435455, &wrong);
+	state->access_list = get_flag(values[8], &wrong);
+	if (wrong || !cbor_done(&folder))
 		return "run time";
+	if (state->raw_tokens && !has_carrier(state, CARRIER_DATAGRAM))
+		return "raw tokens: no filter has the carrier \"datagram\"";
 	struct span path = state->spool_folder;
 	if (path.length == 0 || path.length > 4096 || path.data[0] != '/' || memchr(path.data, 0, path.length))
 		return "spool folder: must be an absolute path of at most 4,096 bytes";
@@ -133,10 +170,10 @@ static const char *get_run_time(struct span values[5], struct state *state)
 const char *state_decode(struct span body, struct state *state)
 {
 	struct cbor_reader reader = cbor_reader(body);
-	struct span run_time[5] = {{NULL, 0}};
+	struct span run_time[RUN_TIME_KEYS] = {{NULL, 0}};
 	memset(state, 0, sizeof *state);
 	if (cbor_get_head(&reader, CBOR_ARRAY) != 2 || !get_map(&reader, state->values, STATE_KEYS) ||
-	    !get_map(&reader, run_time, 5) || !cbor_done(&reader))
+	    !get_map(&reader, run_time, RUN_TIME_KEYS) || !cbor_done(&reader))
 		return "not an array of two maps in deterministic CBOR";
 	const char *error = get_fields(state);
 	return error ? error : get_run_time(run_time, state);

@@ -126,7 +126,7 @@ def test_state_must_come_first() -> None:
 def malformed(state: State) -> Iterator[tuple[str, bytes, str]]:
     whole = encode_packet(state)
     values = encode_statement_fields(state.fields)
-    run_time = {1: "/tmp", 2: 65536, 3: 1, 4: False}
+    run_time = {1: "/tmp", 2: 65536, 3: 1, 4: False, 5: False, 6: 0, 7: 0, 8: False}
     yield "no body", whole[:1], "array of two maps"
     yield "cut", whole[:-1], "array of two maps"
     yield "a byte behind", whole + b"\0", "array of two maps"
@@ -136,16 +136,10 @@ def malformed(state: State) -> Iterator[tuple[str, bytes, str]]:
     yield "odd segment", b"\x01" + cbor.encode([values, run_time | {2: 65537}], "STATE"), "segment size"
     batch = replace(state, fields=replace(state.fields, filters=(MarkedFilter("m/#", Mode.BATCH),)))
     yield "batch", encode_packet(batch), 'mode: this plugin has only "each"'
-    datagram = replace(state.fields, filters=(MarkedFilter("a"), MarkedFilter("m/#", carrier=Carrier.DATAGRAM)))
-    yield "datagram", encode_packet(replace(state, fields=datagram)), 'carrier: this plugin has only "property"'
     strict = replace(state.fields, durability=Durability.STRICT)
     yield "strict", encode_packet(replace(state, fields=strict)), 'durability: this plugin has only "buffered"'
-    bridge = replace(state.fields, bridge_principals=("bridge",))
-    yield (
-        "bridge",
-        encode_packet(replace(state, fields=bridge)),
-        "bridge principals: this plugin keeps no foreign marks",
-    )
+    raw = replace(state.run_time, raw_tokens=True)
+    yield "raw", encode_packet(replace(state, run_time=raw)), 'raw tokens: no filter has the carrier "datagram"'
 
 
 def test_malformed_states() -> None:

@@ -190,7 +190,7 @@ def _text(payload: bytes, position: int) -> str | None:
     if major != 3:
         return None
     if info != 31:
-        return payload[start : start + length].decode("utf-8", "replace")
+        return payload[start : start + length].decode("utf-8", "replace") if start + length <= len(payload) else None
     chunks = b""
     while payload[start : start + 1] != _BREAK:
         chunk_major, info, length, start = cbor.read_head(payload, start, _FIELD)

@@ -1,0 +1,23 @@
+/* The headers of Mosquitto 2.0 and 2.1, and where the two differ. */
+#ifndef SIGILLO_BROKER_H
+#define SIGILLO_BROKER_H
+
+#include <mosquitto.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#if !__has_include(<mosquitto/broker_plugin.h>) /* before 2.1, whose mosquitto.h brings all; the old names warn there */
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+#include <mqtt_protocol.h>
+#endif
+
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+#define REFUSAL MOSQ_ERR_QUOTA_EXCEEDED
+#define free_property mosquitto_free /* what is read of a property is counted as the broker's memory */
+#else
+#define REFUSAL MOSQ_ERR_ACL_DENIED
+#define free_property free
+#endif
+
+#endif
