@@ -40,7 +40,6 @@
 #define READING_TRIES 10
 #define OWN_TOPICS "sigillo/#"
 #define COMPANION "sigillo/mark/"
-#define MAX_TOPIC 65535
 #define MAX_CARRIED (268435455 - 131072) /* an MQTT packet, less room for all that is not topic and payload */
 #define EXPORT __attribute__((visibility("default")))
 
@@ -296,12 +295,9 @@ static bool is_bridge(struct span principal)
 	return false;
 }
 
-static bool names_good(const struct passage *passage)
+static bool names_good(const struct mark *mark)
 {
-	const struct mark *mark = &passage->mark;
-	size_t prefix = passage->rule->carrier == CARRIER_TOPIC ? sizeof COMPANION - 1 : 0;
-	return mark_fits(mark) && prefix + mark->topic.length <= MAX_TOPIC &&
-	       utf8_valid((const char *)mark->topic.data, mark->topic.length) &&
+	return mark_fits(mark) && utf8_valid((const char *)mark->topic.data, mark->topic.length) &&
 	       utf8_valid((const char *)mark->client_id.data, mark->client_id.length) &&
 	       utf8_valid((const char *)mark->principal.data, mark->principal.length);
 }
@@ -329,7 +325,7 @@ static void examine(struct passage *passage)
 /* Why a message that the plugin could mark is not wanted; COUNTERS where it is. */
 static enum counter objection(const struct passage *passage, bool bridge)
 {
-	if (!names_good(passage))
+	if (!names_good(&passage->mark))
 		return REFUSED_NAME;
 	if (!size_good(&passage->mark))
 		return REFUSED_SIZE;
@@ -379,7 +375,7 @@ static uint8_t *mark_inside(const struct passage *passage, struct span object, i
 /* Publish the mark beside the message; with the message that deletes a retained one, delete the retained companion too. */
 static int publish_companion(const struct passage *passage, struct span object)
 {
-	static char topic[sizeof COMPANION + MAX_TOPIC];
+	static char topic[sizeof COMPANION + MARK_MAX_OBJECT]; /* a mark that fits has a shorter topic */
 	const struct mark *mark = &passage->mark;
 	bool deletes = mark->retain && mark->payload.length == 0;
 	uint8_t *payload = mosquitto_malloc(object.length);

@@ -74,6 +74,14 @@ class Broker:
     max_principals: int = 100
     per_listener: bool = False
     run_as: str | None = None
+    limits: dict[str, object] = field(default_factory=dict)
+    """Of the run time settings: raw_tokens, max_rate, max_payload."""
+    access_list: str = ""
+    """Text of an ACL file; none where empty."""
+    listener: tuple[str, ...] = ()
+    """More lines of the listener."""
+    more: tuple[str, ...] = ()
+    """More lines at the end of the configuration."""
     folder: Path = field(init=False)
     port: int = field(init=False)
     process: subprocess.Popen[bytes] = field(init=False)
@@ -103,6 +111,8 @@ class Broker:
             segment_size=self.segment_size,
             max_principals=self.max_principals,
             clock_bound_meaningful=False,
+            access_list=bool(self.access_list),
+            **self.limits,
         )
         return handshake.State(self.fields, run_time)
 
@@ -114,7 +124,8 @@ class Broker:
             "log_type all",
             "max_queued_messages 100000",
         ]
-        lines += ["max_inflight_messages 0", f"listener {self.port} 127.0.0.1", f"plugin {self.folder}/sigillo.so"]
+        lines += ["max_inflight_messages 0", f"listener {self.port} 127.0.0.1", *self.listener]
+        lines.append(f"plugin {self.folder}/sigillo.so")
         lines.append(f"allow_anonymous {'false' if self.users else 'true'}")
         if self.users:
             names = self.folder / "users"
@@ -123,6 +134,10 @@ class Broker:
                 subprocess.run(["mosquitto_passwd", "-b", names, name, "secret"], check=True)
             names.chmod(0o644)
             lines.append(f"password_file {names}")
+        if self.access_list:
+            (self.folder / "acl").write_text(self.access_list)
+            lines.append(f"acl_file {self.folder}/acl")
+        lines += self.more
         configuration = self.folder / "mosquitto.conf"
         configuration.write_text("\n".join(lines) + "\n")
         return configuration
@@ -152,6 +167,16 @@ class Broker:
         wait_until(lambda: self.listens() or self.process.poll() is not None, "listening")
         assert self.process.poll() is None, self.log
         return self
+
+    def counters(self, **expected: int) -> handshake.Counters:
+        """COUNTERS until they say what is *expected* (the others are not looked at); the last ones."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            found = handshake.decode_packet(self.launcher.recv(handshake.MAX_PACKET))
+            assert isinstance(found, handshake.Counters)
+            if all(getattr(found, name) == value for name, value in expected.items()):
+                return found
+        raise AssertionError(f"not within {PATIENCE_S} s: {expected}")
 
     def listens(self) -> bool:
         with socket.socket() as probe:

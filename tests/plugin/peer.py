@@ -44,6 +44,11 @@ class Received:
     def carriers(self) -> list[str]:
         return [value for name, value in self.user_properties if name == TIME_MARK]
 
+    def carrier_bytes(self) -> bytes:
+        """The tagged mark in the one property."""
+        assert len(self.carriers) == 1
+        return base64url_decode(self.carriers[0], TIME_MARK)
+
     def mark(self) -> SignedMark:
         """The one mark, last of the user properties, of this topic and payload; its signature is not looked at."""
         assert len(self.carriers) == 1

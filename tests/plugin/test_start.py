@@ -13,7 +13,6 @@ import pytest
 from sigillo.core import cbor, handshake
 from sigillo.core.handshake import Go, State, encode_packet
 from sigillo.core.statement import (
-    Carrier,
     Durability,
     HowEnded,
     MarkedFilter,

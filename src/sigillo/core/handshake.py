@@ -85,8 +85,8 @@ class NewCheckpoint:
 class Counters:
     """COUNTERS, plugin → launcher: the last sequence, and what was refused, stripped, dropped since the start.
 
-    `repeats`: marks that name the first mark of the same message. `plain`: payloads on a filter of the carrier `datagram`
-    that are no signed datagram.
+    `repeats`: marks that name the first mark of the same message. `plain`: payloads on a filter of the carrier
+    `datagram` that are no signed datagram.
     """
 
     last_sequence: int = 0

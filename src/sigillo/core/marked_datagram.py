@@ -61,7 +61,7 @@ def has_broker_keys(payload: bytes) -> bool:
 
 
 def encode_marked_datagram(received: bytes, time_ns: int, token: bytes) -> bytes:
-    """A signed datagram with the broker's two keys; *time_ns*: of the mark. Raises DecodeError for any other payload."""
+    """A signed datagram with the broker's two keys; *time_ns*: of the mark. Raises DecodeError for other payloads."""
     return _with_pairs(received, _time_pair(time_ns) + _TOKEN_KEY + cbor.encode_head(2, len(token)) + token, 2)
 
 
@@ -99,7 +99,8 @@ def payload_as_received(
     """The payload that the mark commits to, of one *payload* as delivered or as received.
 
     *mark_bytes*: the tagged mark; *time_ns*: its time; *token_key*: the statement's, where it has one. Only the carrier
-    `datagram` changes a payload; its two keys, where they are there, must be what the broker writes for this mark. Raises DecodeError or SignatureError. That the mark commits to the result is for the caller to check.
+    `datagram` changes a payload; its two keys, where they are there, must be what the broker writes for this mark.
+    Raises DecodeError or SignatureError. That the mark commits to the result is for the caller to check.
     """
     if carrier is not Carrier.DATAGRAM:
         return payload

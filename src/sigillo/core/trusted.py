@@ -55,7 +55,7 @@ class VerifiedEnd(_MadeByVerify):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMark(_MadeByVerify):
-    """Step 5 passed: the mark is signed by the epoch key of *statement*, on a filter of mode "each" and this carrier."""
+    """Step 5 passed: the mark is signed by the epoch key of *statement*, on a filter of mode "each" and *carrier*."""
 
     mark: Mark
     carrier: Carrier
