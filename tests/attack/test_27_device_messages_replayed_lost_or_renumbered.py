@@ -24,6 +24,36 @@ def test_a_replay_is_named_and_the_earliest_mark_is_the_arrival() -> None:
     assert [finding.line for finding in verdict.checks[10].notes.listed] == [4, 5]
 
 
+def test_a_mark_that_names_the_first_of_its_message() -> None:
+    story = Story()
+    payload = story.first.datagram()
+    story.broker.publish(story.first, payload=payload)
+    story.broker.publish(story.first, payload=payload, repeat_of=1)
+    verdict = verdict_on(story.broker.lines, story.policy)
+    assert verdict.verified, verdict.reason
+    assert verdict.summary.repeat_count == 1
+
+
+@pytest.mark.parametrize("named", [1, 2], ids=["of another device", "of its own"])
+def test_a_mark_that_names_another_message_as_its_first(named: int) -> None:
+    """A broker that wants a reading to look like an old one: the file shows both, and they differ."""
+    story = Story()
+    story.broker.publish(story.second)
+    story.broker.publish(story.first)
+    story.broker.publish(story.first, repeat_of=named)
+    verdict = verdict_on(story.broker.lines, story.policy)
+    assert failing_steps(verdict) == [7]
+    assert f"repeats mark {named}" in verdict.reason
+
+
+def test_a_first_mark_that_the_file_does_not_show_is_nobodys_contradiction() -> None:
+    story = Story()
+    payload = story.first.datagram()
+    story.broker.mark(story.first.topic, payload, "crate-1")
+    story.broker.publish(story.first, payload=payload, repeat_of=1)
+    assert verdict_on(story.broker.lines, story.policy).verified
+
+
 def test_a_replay_in_a_later_epoch_is_named() -> None:
     story = Story()
     payload = story.first.datagram()

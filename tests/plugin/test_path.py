@@ -1,4 +1,4 @@
-"""Every path into the broker (spec/path.md): what is marked there, what is refused, what stays unmarked and is named."""
+"""Every path into the broker (spec/path.md): what is marked there, what is refused, what stays unmarked and named."""
 
 from __future__ import annotations
 
