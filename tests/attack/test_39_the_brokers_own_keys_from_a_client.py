@@ -1,7 +1,7 @@
 """Attack 39: a client sends what only the broker writes.
 
-The plugin strips or refuses it (tests/plugin/test_property.py, test_carrier.py); what came to a reader all the same, past
-the plugin or by a broker that lies, does not count.
+The plugin strips or refuses it (tests/plugin/test_property.py, test_carrier.py); what came to a reader all the same,
+past the plugin or by a broker that lies, does not count.
 """
 
 from __future__ import annotations
