@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from sigillo.core.statement import MarkedFilter
+from sigillo.core.statement import Carrier, MarkedFilter
 
 from .launcher import MOSQUITTO, Broker, broker, free_port, wait_until
 from .peer import PATIENCE_S, TIME_MARK, Peer, Received
@@ -163,28 +163,49 @@ def test_system_topics_are_unmarked() -> None:
         assert made.spooled_marks() == []
 
 
-def test_retained_messages_of_before_are_as_they_were() -> None:
-    """One from a run without marks has none; one from an earlier epoch has that epoch's."""
+@pytest.fixture
+def kept() -> Iterator[tuple[str, ...]]:
+    """Lines of a configuration whose retained messages outlive the broker."""
     folder = Path(tempfile.mkdtemp(prefix="sigillo-kept-"))
     folder.chmod(0o777)
-    more = ("persistence true", f"persistence_location {folder}/")
-    try:
-        with broker(fields={"filters": (MarkedFilter("a/#"),)}, more=more) as first:
-            first.start()
-            with Peer(first.port, "publisher") as publisher:
-                for topic in ("a/kept", "b/kept"):
-                    assert publisher.publish(topic, b"kept", retain=True) == 0
-            first.signal(signal.SIGTERM)
-        with broker(fields={"filters": (MarkedFilter("#"),)}, more=more) as second:
-            second.start()
-            with Peer(second.port, "reader") as reader:
-                reader.subscribe("#")
-                kept = {message.topic: message for message in reader.take(2)}
-            assert kept["b/kept"].carriers == []
-            assert kept["a/kept"].mark().epoch_id == first.signed.epoch_id
-            assert second.spooled_marks() == []
-    finally:
-        shutil.rmtree(folder)
+    yield ("persistence true", f"persistence_location {folder}/")
+    shutil.rmtree(folder)
+
+
+def test_retained_messages_of_before_are_as_they_were(kept: tuple[str, ...]) -> None:
+    """One from a run without marks has none; one from an earlier epoch has that epoch's."""
+    with broker(fields={"filters": (MarkedFilter("a/#"),)}, more=kept) as first:
+        first.start()
+        with Peer(first.port, "publisher") as publisher:
+            for topic in ("a/kept", "b/kept"):
+                assert publisher.publish(topic, b"kept", retain=True) == 0
+        first.signal(signal.SIGTERM)
+    with broker(fields={"filters": (MarkedFilter("#"),)}, more=kept) as second:
+        second.start()
+        with Peer(second.port, "reader") as reader:
+            reader.subscribe("#")
+            received = {message.topic: message for message in reader.take(2)}
+        assert received["b/kept"].carriers == []
+        assert received["a/kept"].mark().epoch_id == first.signed.epoch_id
+        assert second.spooled_marks() == []
+
+
+def test_what_others_retained_below_sigillo_before_stays_there(kept: tuple[str, ...]) -> None:
+    """Retained by a client of a run without the plugin: with an access list, and where the broker asks it about the
+    sources of retained messages, it reaches nobody; our own companion does."""
+    with plain_broker(*kept) as port, Peer(port, "forger") as forger:
+        for topic in ("sigillo/checkpoint", "other/kept"):
+            forger.publish(topic, b"forged", retain=True)
+    filters = (MarkedFilter("t/#", carrier=Carrier.TOPIC),)
+    more = (*kept, "check_retain_source true")
+    with broker(access_list=EVERYTHING, fields={"filters": filters}, more=more) as made:
+        made.start()
+        with Peer(made.port, "crate") as crate, Peer(made.port, "reader") as reader:
+            crate.publish("t/kept", b"kept", retain=True)
+            for topic in ("sigillo/#", "other/#"):
+                reader.subscribe(topic)
+            assert [message.topic for message in reader.take(2)] == ["sigillo/mark/t/kept", "other/kept"]
+        made.signal(signal.SIGTERM)
 
 
 # What is marked as anything else
