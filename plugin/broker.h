@@ -19,5 +19,6 @@
 #define REFUSAL MOSQ_ERR_ACL_DENIED
 #define free_property free
 #endif
+#define BROKER_FREES_PROPERTIES (LIBMOSQUITTO_VERSION_NUMBER >= 2000015) /* those that a plugin replaced */
 
 #endif

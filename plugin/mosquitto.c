@@ -476,16 +476,27 @@ static bool is_own(const char *topic)
 	return filter_matches(OWN_TOPICS, sizeof OWN_TOPICS - 1, topic, strlen(topic));
 }
 
-static int on_message(int event_kind, void *event_data, void *userdata)
+/* What becomes of what a plugin replaced: the broker frees the payload that came; the properties that came only since 2.0.15
+ * (before, nobody does); and 2.1 takes nothing for a message that is refused. So a refusal puts back what came. */
+static int settle(struct mosquitto_evt_message *event, struct mosquitto_evt_message came, int result)
 {
-	struct mosquitto_evt_message *event = event_data;
+	bool payload_replaced = event->payload != came.payload, properties_replaced = event->properties != came.properties;
+	if (result == MOSQ_ERR_SUCCESS) {
+		if (properties_replaced && !BROKER_FREES_PROPERTIES)
+			mosquitto_property_free_all(&came.properties);
+		return result;
+	}
+	if (payload_replaced)
+		mosquitto_free(event->payload);
+	if (properties_replaced)
+		mosquitto_property_free_all(&event->properties);
+	*event = came;
+	return result;
+}
+
+static int strip_and_mark(struct mosquitto_evt_message *event)
+{
 	struct foreign foreign;
-	(void)event_kind, (void)userdata;
-	plugin.leaving = NULL;
-	if (!event->client) /* the broker or a plugin publishes: not marked */
-		return MOSQ_ERR_SUCCESS;
-	if (is_own(event->topic))
-		return refuse(event->client, REFUSED_TOPIC);
 	bool bridge = plugin.state.bridge_count && is_bridge(text_of(mosquitto_client_username(event->client)));
 	int result = property_strip(&event->properties, bridge, &foreign);
 	if (result != MOSQ_ERR_SUCCESS)
@@ -493,6 +504,19 @@ static int on_message(int event_kind, void *event_data, void *userdata)
 	plugin.counters[STRIPPED] += foreign.stripped;
 	const struct rule *rule = rule_of(event->topic, strlen(event->topic));
 	return rule ? mark_message(event, rule, bridge, &foreign) : MOSQ_ERR_SUCCESS;
+}
+
+static int on_message(int event_kind, void *event_data, void *userdata)
+{
+	struct mosquitto_evt_message *event = event_data;
+	(void)event_kind, (void)userdata;
+	plugin.leaving = NULL;
+	if (!event->client) /* the broker or a plugin publishes: not marked */
+		return MOSQ_ERR_SUCCESS;
+	if (is_own(event->topic))
+		return refuse(event->client, REFUSED_TOPIC);
+	struct mosquitto_evt_message came = *event;
+	return settle(event, came, strip_and_mark(event));
 }
 
 /* Last wills do not come as messages. Where the broker asks about rights, whoever writes below sigillo/ is denied there too,

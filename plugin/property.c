@@ -137,7 +137,6 @@ int property_strip(mosquitto_property **properties, bool bridge, struct foreign 
 			return result;
 		}
 	}
-	mosquitto_property_free_all(properties);
 	*properties = kept;
 	foreign->stripped = foreign->kept ? 0 : count;
 	return MOSQ_ERR_SUCCESS;

@@ -17,7 +17,8 @@ struct foreign {
 };
 
 /* Take every `time-mark` that the client sent out of the list; the others keep their order. A single one of a bridge stays
- * in its place as `time-mark-before`. Returns Mosquitto's error; then the list is as it was. */
+ * in its place as `time-mark-before`. What changes is a new list; the one before is still the caller's. Returns Mosquitto's
+ * error; then there is no new one. */
 int property_strip(mosquitto_property **properties, bool bridge, struct foreign *foreign);
 /* Add the mark, in base64url, as the last. */
 int property_add_mark(mosquitto_property **properties, struct span object);

@@ -359,6 +359,12 @@ int broker_reload(void)
 	return callbacks[MOSQ_EVT_RELOAD](MOSQ_EVT_RELOAD, NULL, NULL);
 }
 
+/* What each version does with what the plugin replaced: plugin__handle_message. */
+static bool takes(int result)
+{
+	return result == MOSQ_ERR_SUCCESS || LIBMOSQUITTO_VERSION_NUMBER < 2001000;
+}
+
 int broker_message(struct mosquitto *client, const char *topic, mosquitto_property **properties)
 {
 	static char name[128], payload[] = "payload";
@@ -366,7 +372,11 @@ int broker_message(struct mosquitto *client, const char *topic, mosquitto_proper
 	(void)snprintf(name, sizeof name, "%s", topic);
 	event.properties = *properties;
 	int result = callbacks[MOSQ_EVT_MESSAGE](MOSQ_EVT_MESSAGE, &event, NULL);
-	*properties = event.properties;
+	if (event.properties != *properties && takes(result)) {
+		if (LIBMOSQUITTO_VERSION_NUMBER >= 2000015)
+			mosquitto_property_free_all(properties);
+		*properties = event.properties;
+	}
 	return result;
 }
 

@@ -280,6 +280,20 @@ static void step_refuses_for_good(void)
 	}
 }
 
+/* A broker of 2.1 takes nothing for a refused message, an older one frees it: either way what came is whole. */
+static void refusal_leaves_what_came(void)
+{
+	mosquitto_property *sent = many_properties(true), *same = many_properties(true);
+	start();
+	broker.real += DAY;
+	CHECK(broker_message(&modern, MARKED, &sent) == REFUSED);
+	struct seen left = seen(sent), came = seen(same);
+	CHECK(strcmp(left.text, came.text) == 0);
+	mosquitto_property_free_all(&sent);
+	mosquitto_property_free_all(&same);
+	broker_stop();
+}
+
 static void pause_between_the_readings_is_no_step(void)
 {
 	start();
@@ -461,6 +475,7 @@ int main(int count, char **arguments)
 	RUN(only_forged_properties_go);
 	RUN(no_memory_is_no_way_round);
 	RUN(step_refuses_for_good);
+	RUN(refusal_leaves_what_came);
 	RUN(pause_between_the_readings_is_no_step);
 	RUN(unsynchronised_refuses_while_it_lasts);
 	RUN(kernel_is_asked_once_a_second);
