@@ -86,7 +86,8 @@ static void datagram(void)
 static void base64(void)
 {
 	static char value[sodium_base64_ENCODED_LEN(MARK_MAX_OBJECT, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
-	(void)sodium_bin2base64(value, sizeof value, bench.writer.object, bench.writer.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	size_t room = sodium_base64_encoded_len(bench.writer.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	(void)sodium_bin2base64(value, room, bench.writer.object, bench.writer.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
 static void spool(void)

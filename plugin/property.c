@@ -146,6 +146,8 @@ int property_strip(mosquitto_property **properties, bool bridge, struct foreign 
 int property_add_mark(mosquitto_property **properties, struct span object)
 {
 	static char value[sodium_base64_ENCODED_LEN(MARK_MAX_OBJECT, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
-	(void)sodium_bin2base64(value, sizeof value, object.data, object.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	/* the room that it needs and no more: libsodium fills the rest with zeros */
+	size_t room = sodium_base64_encoded_len(object.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	(void)sodium_bin2base64(value, room, object.data, object.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	return mosquitto_property_add_string_pair(properties, MQTT_PROP_USER_PROPERTY, PROPERTY, value);
 }
