@@ -15,7 +15,7 @@ PARTS = {
     "… of these: salt (HMAC-SHA-256)": "salt",
     "… of these: commitment (SHA-256 of the payload)": "commitment",
     "… of these: object hash (SHA-256)": "hash",
-    "repeats: a keyed BLAKE2b of the message": "repeat",
+    "repeats: a keyed hash of the message": "repeat",
     "the principal: SHA-256 of the name": "principal",
     "walk over the datagram": "datagram",
     "base64url of the mark": "base64",
