@@ -2,6 +2,7 @@
  * the list is built anew. */
 #include "property.h"
 
+#include "core/base64url.h"
 #include "core/mark.h"
 
 #include <sodium.h>
@@ -144,7 +145,7 @@ int property_strip(mosquitto_property **properties, bool bridge, struct foreign 
 
 int property_add_mark(mosquitto_property **properties, struct span object)
 {
-	static char value[sodium_base64_ENCODED_LEN(MARK_MAX_OBJECT, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
-	(void)sodium_bin2base64(value, sizeof value, object.data, object.length, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	static char value[BASE64URL_ROOM(MARK_MAX_OBJECT)];
+	base64url(object, value);
 	return mosquitto_property_add_string_pair(properties, MQTT_PROP_USER_PROPERTY, PROPERTY, value);
 }

@@ -1,8 +1,8 @@
 /* Fixed-size memory of the messages marked last: spec/mark.md, "Repeats". A ring of entries, chained in buckets by a keyed
- * hash of the message: whoever may choose messages cannot choose their places, nor make two that look the same. */
+ * hash of the message (SipHash-2-4 with 128 bits; never shown): whoever may choose messages cannot choose their places, nor
+ * make two that look the same. */
 #include "repeat.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,25 +26,15 @@ void repeat_free(struct repeat_table *table)
 	memset(table, 0, sizeof *table);
 }
 
-static void add_span(crypto_generichash_state *state, struct span bytes)
-{
-	uint8_t length[8];
-	put_u64(length, bytes.length);
-	(void)crypto_generichash_update(state, length, sizeof length);
-	(void)crypto_generichash_update(state, bytes.data, bytes.length);
-}
-
 void repeat_identify(const struct repeat_table *table, const struct mark *mark, uint8_t id[REPEAT_ID])
 {
-	crypto_generichash_state state;
-	uint8_t flags[2] = {mark->qos, mark->retain};
-	(void)crypto_generichash_init(&state, table->key, sizeof table->key, REPEAT_ID);
-	(void)crypto_generichash_update(&state, flags, sizeof flags);
-	add_span(&state, mark->principal);
-	add_span(&state, mark->client_id);
-	add_span(&state, mark->topic);
-	add_span(&state, mark->payload);
-	(void)crypto_generichash_final(&state, id, REPEAT_ID);
+	const struct span parts[] = {mark->principal, mark->client_id, mark->topic, mark->payload};
+	uint8_t all[sizeof parts / sizeof *parts * REPEAT_ID + 2], *at = all;
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++, at += REPEAT_ID)
+		(void)crypto_shorthash_siphashx24(at, parts[i].data, parts[i].length, table->key);
+	at[0] = mark->qos;
+	at[1] = mark->retain;
+	(void)crypto_shorthash_siphashx24(id, all, sizeof all, table->key);
 }
 
 static uint32_t *bucket_of(const struct repeat_table *table, const uint8_t id[REPEAT_ID])

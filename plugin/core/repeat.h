@@ -3,9 +3,10 @@
 #define SIGILLO_REPEAT_H
 
 #include "mark.h"
+#include <sodium.h>
 
-#define REPEAT_ID 16 /* bytes */
-#define REPEAT_KEY 32
+#define REPEAT_ID crypto_shorthash_siphashx24_BYTES /* 16 */
+#define REPEAT_KEY crypto_shorthash_siphashx24_KEYBYTES
 #define REPEAT_REMEMBERED 65536 /* messages; a power of two */
 #define REPEAT_BYTES 4194304 /* of mark objects */
 

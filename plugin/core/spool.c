@@ -18,20 +18,36 @@
 #define RECORD 24
 #define CONTINUED UINT32_MAX
 #define NAME_ROOM 32
+#define CRC_POLYNOMIAL 0xedb88320
+#define CRC_STEP 8 /* bytes, at least 4 */
 
-/* CRC-32 (IEEE 802.3, reflected, as zlib's), a nibble at a time: a table small enough to read. */
+/* CRC-32 (IEEE 802.3, reflected, as zlib's), CRC_STEP bytes at a time: `crc_table[k][b]` is what the byte b does to the sum
+ * when k more bytes follow it, and the sum is linear, so that bytes are looked up each on its own. */
+static uint32_t crc_table[CRC_STEP][256];
+
+static void crc_begin(void)
+{
+	for (uint32_t byte = 0; byte < 256; byte++) {
+		uint32_t crc = byte;
+		for (int bit = 0; bit < 8 * CRC_STEP; bit++) {
+			crc = crc >> 1 ^ (crc & 1 ? CRC_POLYNOMIAL : 0);
+			if (bit % 8 == 7)
+				crc_table[bit / 8][byte] = crc;
+		}
+	}
+}
+
 static uint32_t crc32(const uint8_t *data, size_t length)
 {
-	static const uint32_t nibble[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-	};
 	uint32_t crc = UINT32_MAX;
-	for (size_t i = 0; i < length; i++) {
-		crc ^= data[i];
-		crc = crc >> 4 ^ nibble[crc & 15];
-		crc = crc >> 4 ^ nibble[crc & 15];
+	for (; length >= CRC_STEP; data += CRC_STEP, length -= CRC_STEP) {
+		uint32_t sum = 0;
+		for (int i = 0; i < CRC_STEP; i++)
+			sum ^= crc_table[CRC_STEP - 1 - i][data[i] ^ (i < 4 ? crc >> 8 * i & 0xff : 0)];
+		crc = sum;
 	}
+	while (length--)
+		crc = crc >> 8 ^ crc_table[0][(crc ^ *data++) & 0xff];
 	return ~crc;
 }
 
@@ -98,6 +114,7 @@ static bool make_segment(struct spool *spool, struct spool_segment *segment, uin
 bool spool_open(struct spool *spool, const char *root, size_t segment_size, uint32_t epoch, const uint8_t epoch_id[32])
 {
 	memset(spool, 0, sizeof *spool);
+	crc_begin();
 	spool->size = segment_size;
 	spool->epoch = epoch;
 	memcpy(spool->epoch_id, epoch_id, sizeof spool->epoch_id);
