@@ -72,7 +72,7 @@ Examples:
     type=click.IntRange(0, MAX_SIZE),
     default=2 * 1024 * 1024,
     show_default=True,
-    help="Bytes of each `huge` payload.",
+    help="Bytes of each `huge` payload; a packet of MQTT has at most 268,435,455.",
 )
 @click.option(
     "--burst", type=click.IntRange(1, MAX_BURST), default=1000, show_default=True, help="Messages of each `flood`."

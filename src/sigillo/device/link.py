@@ -83,7 +83,7 @@ class _Client(Client):
     def _packet_queue(
         self, command: int, packet: bytes | bytearray, mid: int, qos: int, info: MQTTMessageInfo | None = None
     ) -> MQTTErrorCode:
-        """paho copies what is left of a packet at each write, of which TLS takes 16 KiB: hours for the largest ones."""
+        """paho copies what is left of a packet at each write, and TLS takes 16 KiB: minutes for the largest."""
         return super()._packet_queue(command, memoryview(packet), mid, qos, info)  # type: ignore[arg-type]  # slices do
 
 
