@@ -258,6 +258,31 @@ def run_failed(*arguments: object) -> bytes:
     return done.stdout
 
 
+def test_simulate_misbehaves_on_request(broker: PlainBroker, tmp_path: Path) -> None:
+    crate = enrol(broker, tmp_path / "c", "crate-1")
+    options = ["--broker", broker.address, "--count", 2, "--interval", 0, "--burst", 5, "--other", "crate-2"]
+    kinds = ["--misbehave", "flood", "--misbehave", "other-topic", "--misbehave", "flood"]
+    text = run("simulate", crate, *options, *kinds).stdout.decode()
+    assert "crate-1: sent 2, 2 acknowledged, last number 2\n  flood: sent 10, 10 accepted\n" in text
+    assert "  other-topic: sent 2, 0 accepted, refused 2 × Not authorized\n" in text
+    fields = json.loads(run("simulate", crate, *options, *kinds, "--json").stdout)["devices"][0]
+    assert fields["misbehaviour"] == {
+        "flood": {"sent": 10, "accepted": 10, "refused": {}, "disconnected": 0},
+        "other-topic": {"sent": 2, "accepted": 0, "refused": {"Not authorized": 2}, "disconnected": 0},
+    }
+    assert json.loads(run("simulate", crate, *options, "--json").stdout)["devices"][0]["misbehaviour"] == {}
+
+
+def test_simulate_misbehaves_on_this_machine_only(broker: PlainBroker, tmp_path: Path) -> None:
+    crate = enrol(broker, tmp_path / "c", "crate-1")
+    refused("simulate", crate, "--misbehave", "flood", "--broker", "192.0.2.1:8883", match="on this machine only")
+    refused("simulate", crate, "--misbehave", "nonsense", match="nonsense")
+    refused("simulate", crate, "--misbehave", "other-topic", "--other", "a/b", match="--other 'a/b'")
+    refused("simulate", crate, "--misbehave", "huge", "--size", 268_435_456, match="--size")
+    with Outbox(crate) as outbox:
+        assert (outbox.sequence, outbox.pending) == (0, [])
+
+
 def test_simulate_stops_cleanly_on_ctrl_c(broker: PlainBroker, tmp_path: Path) -> None:
     crate = enrol(broker, tmp_path / "c", "crate-1")
     command = [*SIGILLO, "device", "simulate", str(crate), "--broker", broker.address, "--interval", "0.02", "--json"]

@@ -18,16 +18,19 @@ BODIES = st.dictionaries(st.text(max_size=8), FOREIGN, max_size=6)
 TS = st.integers(0, 2**64 - 1) | st.floats(0, allow_infinity=False)
 
 
-@given(TS, st.integers(0, 2**64 - 1), BODIES, st.none() | st.binary(min_size=32, max_size=32))
-def test_round_trip(ts: int | float, ver: int, body: dict[str, object], beacon: bytes | None) -> None:
-    payload = encode_datagram(ts=ts, ver=ver, body=body, sign=TRACKER_ED25519.sign, beacon=beacon)
+@given(TS, st.integers(0, 2**64 - 1), BODIES, st.none() | st.binary(min_size=32, max_size=32), st.booleans())
+def test_round_trip(ts: int | float, ver: int, body: dict[str, object], beacon: bytes | None, indefinite: bool) -> None:
+    payload = encode_datagram(
+        ts=ts, ver=ver, body=body, sign=TRACKER_ED25519.sign, beacon=beacon, indefinite=indefinite
+    )
+    assert (payload[0] == 0xBF) == indefinite
     found = decode_datagram(payload)
     assert (found.ts, found.ver, found.beacon) == (ts, ver, beacon)
     assert found.body_bytes == cbor2.dumps(body)
     TRACKER_ED25519.device_key.verify(found.signature, found.signed_bytes)
     signed = cbor2.loads(found.signed_bytes)
     assert list(signed) == [key for key in ("TS", "VER", "PROT", "ACTION", "STATUS", "BODY", "BEACON") if key in signed]
-    assert found.signed_bytes == encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon)
+    assert found.signed_bytes == encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon, indefinite=indefinite)
 
 
 @given(st.integers(0, 300), st.booleans())

@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from sigillo.device.error import DeviceError
+from sigillo.device.identity import check_device_id
 from sigillo.device.message import FORMS, Form
+from sigillo.device.misbehaviour import BEHAVIOURS, KINDS, MAX_BURST, MAX_SIZE, Mischief, Misdeeds
 
 if TYPE_CHECKING:
     from sigillo.device.simulate import Fleet, Tally
 
 _PROGRESS_S = 0.2
+_KINDS = "\n".join(f"  {kind:15}{behaviour.summary}" for kind, behaviour in BEHAVIOURS.items())
 
 
 @click.command(
     short_help="Let a fleet of trackers publish.",
-    epilog="""\b
+    epilog=f"""\b
+Kinds of misbehaviour:
+{_KINDS}
+
+\b
 Examples:
   sigillo device simulate trackers/crate-1
   sigillo device simulate trackers/* --broker broker.example:8883 --count 10 --qos 2
   sigillo device simulate trackers/crate-1 --count 0      (send what is left in the outbox)
+  sigillo device simulate trackers/crate-1 --count 5 --misbehave eight-bit --misbehave indefinite
 """,
 )
 @click.argument(
@@ -49,6 +58,25 @@ Examples:
     show_default=True,
     help="Seconds without any arrival before giving up.",
 )
+@click.option(
+    "--misbehave",
+    "kinds",
+    multiple=True,
+    type=click.Choice(KINDS),
+    metavar="KIND",
+    help="Do this wrong (below), against a broker on this machine only; may be repeated.",
+)
+@click.option("--other", default="another", show_default=True, metavar="ID", help="Device that `other-topic` poses as.")
+@click.option(
+    "--size",
+    type=click.IntRange(0, MAX_SIZE),
+    default=2 * 1024 * 1024,
+    show_default=True,
+    help="Bytes of each `huge` payload; a packet of MQTT has at most 268,435,455.",
+)
+@click.option(
+    "--burst", type=click.IntRange(1, MAX_BURST), default=1000, show_default=True, help="Messages of each `flood`."
+)
 @click.option("--json", "as_json", is_flag=True, help="Output for programs.")
 def simulate(
     *,
@@ -61,6 +89,10 @@ def simulate(
     protocol: str,
     seed: int,
     patience: float,
+    kinds: tuple[str, ...],
+    other: str,
+    size: int,
+    burst: int,
     as_json: bool,
 ) -> None:
     """Let the trackers in the folders DEVICE... travel and publish.
@@ -69,11 +101,16 @@ def simulate(
     connection sends again what was not acknowledged. What is left at the end stays in its outbox for the next run.
     An MQTT 3.1.1 broker cannot refuse a message by name, so there every acknowledgement counts as arrived.
 
+    With --misbehave each reading still takes the next number, and is in the outbox until the broker has accepted it,
+    altered or not; what is sent beside it uses no number; what `gap` skips is signed and thrown away. The kinds apply
+    together, to every reading. The next run without it goes on after these numbers.
+
     Exit code: 0 everything arrived, 1 something was refused or not acknowledged, 2 a tracker could not travel at all.
     """
     try:
         from sigillo.device.link import Protocol, parse_address  # noqa: PLC0415  # the rest works without paho
-        from sigillo.device.simulate import Fleet, Plan  # noqa: PLC0415  # as above
+        from sigillo.device.rogue import Rogue  # noqa: PLC0415  # as above
+        from sigillo.device.simulate import Fleet, Plan, Tracker  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "paho":
             raise
@@ -81,7 +118,8 @@ def simulate(
     plan = Plan(parse_address(broker), count, interval, qos, cast(Form, form), cast(Protocol, protocol), seed, patience)
     if len({folder.resolve() for folder in devices}) != len(devices):
         raise DeviceError("DEVICE...: a folder is named twice; one device cannot travel twice at a time")
-    fleet = Fleet(devices, plan)
+    mischief = Mischief(tuple(dict.fromkeys(kinds)), check_device_id(other, "--other"), size, burst)
+    fleet = Fleet(devices, plan, partial(Rogue, mischief) if kinds else Tracker)
     _travel(fleet, quiet=as_json or not sys.stderr.isatty())
     tallies = fleet.tallies
     click.echo(_json(tallies, qos) if as_json else _text(tallies, qos))
@@ -129,9 +167,19 @@ def _text(tallies: list[Tally], qos: int) -> str:
         if tally.unsettled:
             line += f"; {tally.unsettled} in the outbox, which the next run sends"
         lines.append(line)
+        lines += [_misdeeds_text(kind, misdeeds) for kind, misdeeds in tally.misdeeds.items()]
         if tally.error:
             lines.append(f"  error: {tally.error}")
     return "\n".join(lines)
+
+
+def _misdeeds_text(kind: str, misdeeds: Misdeeds) -> str:
+    line = f"  {kind}: sent {misdeeds.sent}, {misdeeds.accepted} accepted"
+    if misdeeds.refused:
+        line += f", refused {_reasons(misdeeds.refused)}"
+    if misdeeds.disconnected:
+        line += f", disconnected {misdeeds.disconnected} ×"
+    return line
 
 
 def _reasons(refused: Counter[str]) -> str:
@@ -150,8 +198,18 @@ def _json(tallies: list[Tally], qos: int) -> str:
             "unsettled": tally.unsettled,
             "last_sequence": tally.last_sequence,
             "connections": tally.connections,
+            "misbehaviour": {kind: _misdeeds_fields(misdeeds) for kind, misdeeds in tally.misdeeds.items()},
             "error": tally.error or None,
         }
         for tally in tallies
     ]
     return json.dumps({"devices": devices}, ensure_ascii=False)
+
+
+def _misdeeds_fields(misdeeds: Misdeeds) -> dict[str, object]:
+    return {
+        "sent": misdeeds.sent,
+        "accepted": misdeeds.accepted,
+        "refused": dict(sorted(misdeeds.refused.items())),
+        "disconnected": misdeeds.disconnected,
+    }

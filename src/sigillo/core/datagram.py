@@ -26,6 +26,7 @@ MILLISECONDS_FROM: Final = 10**11
 """A `TS` from here on is in milliseconds, below in seconds."""
 
 _BREAK: Final = b"\xff"
+_INDEFINITE_MAP: Final = b"\xbf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,21 +100,33 @@ def encode_datagram(
     body: Mapping[str, object],
     sign: Callable[[bytes], bytes],
     beacon: bytes | None = None,
+    indefinite: bool = False,
 ) -> bytes:
-    """Make a signed datagram: a definite map, keys in the order of the spec's table.
+    """Make a signed datagram: keys in the order of the spec's table, in a definite map or an indefinite one.
 
     `sign` gets the bytes to sign and returns 64 bytes (r ‖ s, or Ed25519). `body` may hold whatever CBOR can (floats
     too), nested at most 15 deep. Raises DecodeError where the result would not be a signed datagram.
     """
-    unsigned = encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon)
-    pairs, head_end, _ = pairs_of(unsigned)
+    unsigned = encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon, indefinite=indefinite)
     signature = byte_string(sign(unsigned), "SIGN", SIGNATURE_SIZE)
-    payload = cbor.encode_head(5, len(pairs) + 1) + unsigned[head_end:] + cbor2.dumps("SIGN") + cbor2.dumps(signature)
+    last = cbor2.dumps("SIGN") + cbor2.dumps(signature)
+    if indefinite:
+        payload = unsigned.removesuffix(_BREAK) + last + _BREAK
+    else:
+        pairs, head_end, _ = pairs_of(unsigned)
+        payload = cbor.encode_head(5, len(pairs) + 1) + unsigned[head_end:] + last
     decode_datagram(payload)
     return payload
 
 
-def encode_device_map(*, ts: int | float, ver: int, body: Mapping[str, object], beacon: bytes | None = None) -> bytes:
+def encode_device_map(
+    *,
+    ts: int | float,
+    ver: int,
+    body: Mapping[str, object],
+    beacon: bytes | None = None,
+    indefinite: bool = False,
+) -> bytes:
     """The map of a device message without `SIGN`. Raises DecodeError where a value is outside the format."""
     values: dict[str, object] = {
         "TS": ts,
@@ -127,6 +140,8 @@ def encode_device_map(*, ts: int | float, ver: int, body: Mapping[str, object], 
         values["BEACON"] = beacon
     try:
         encoded = cbor2.dumps(values)
+        if indefinite:
+            encoded = _INDEFINITE_MAP + encoded[len(cbor.encode_head(5, len(values))) :] + _BREAK
     except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
         raise DecodeError("BODY", f"cannot be written as CBOR: {error}") from None
     decode_device_map(encoded)

@@ -52,6 +52,7 @@ def encode_reading(
     body: Mapping[str, object],
     sign: Callable[[bytes], bytes],
     beacon: bytes | None = None,
+    indefinite: bool = False,
 ) -> bytes:
     """Make a signed COSE device message for one topic; `algorithm` is -9 (P-256, r ‖ s) or -19 (Ed25519).
 
@@ -59,7 +60,7 @@ def encode_reading(
     """
     return cose.encode_sign1(
         cose.READING,
-        encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon),
+        encode_device_map(ts=ts, ver=ver, body=body, beacon=beacon, indefinite=indefinite),
         sign,
         algorithm=algorithm,
         kid=text(device_id, "device id", 1).encode("utf-8"),

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5, MQTTv311
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -79,6 +80,12 @@ class _Client(Client):
             self.refused_by_pubrec[message_id] = ReasonCode(PacketTypes.PUBREC, identifier=packet[2])
         return super()._handle_pubrec()
 
+    def _packet_queue(
+        self, command: int, packet: bytes | bytearray, mid: int, qos: int, info: MQTTMessageInfo | None = None
+    ) -> MQTTErrorCode:
+        """paho copies what is left of a packet at each write, and TLS takes 16 KiB: minutes for the largest."""
+        return super()._packet_queue(command, memoryview(packet), mid, qos, info)  # type: ignore[arg-type]  # slices do
+
 
 class Link:
     """The connection; it reconnects by itself, and `in_flight` says which numbers need not be sent again."""
@@ -97,20 +104,34 @@ class Link:
         self._drained = False
         self._client = _Client(device.device_id, protocol)
         self._client.connect_timeout = _CONNECT_TIMEOUT_S
+        self._client.max_inflight_messages_set(0)  # no limit: the window is the caller's
         self._client.tls_set_context(tls_context(device))
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_unsubscribe = self._on_unsubscribe
 
-    def send(self, message: Outgoing, content_type: str) -> None:
-        """Publish; the outcome comes from a later `outcomes`."""
+    def send(
+        self,
+        message: Outgoing,
+        content_type: str,
+        *,
+        qos: int | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Publish, at the link's QoS unless told otherwise; the outcome comes from a later `outcomes`.
+
+        MQTT 3.1.1 carries neither content type nor user properties.
+        """
         properties = None
         if self._protocol == "5":
             properties = _properties(PacketTypes.PUBLISH)
             properties.ContentType = content_type
+            if user_properties:
+                properties.UserProperty = list(user_properties)
         self.in_flight.add(message.sequence)
-        info = self._client.publish(message.topic, message.payload, self._qos, properties=properties)
+        qos = self._qos if qos is None else qos
+        info = self._client.publish(message.topic, message.payload, qos, properties=properties)
         if info.rc not in _KEPT:
             raise DeviceError(f"message {message.sequence}: cannot be published ({info.rc.name})")
         self._numbers[info.mid] = message.sequence
@@ -137,13 +158,30 @@ class Link:
             self._lost("the connection was lost")
 
     def close(self, topic: str, patience_s: float) -> None:
-        """Leave properly: wait until the broker has read all that was written (it answers an UNSUBSCRIBE), then go."""
+        """Leave properly: once the broker has read all that was written."""
         if self.connected:
-            self._client.unsubscribe(topic)
-            deadline = time.monotonic() + patience_s
-            while self._client.is_connected() and not self._drained and time.monotonic() < deadline:
-                self._client.loop(0.05)
+            self.drain(topic, patience_s)
         self._client.disconnect()
+
+    def drain(self, topic: str, patience_s: float) -> None:
+        """Wait until the broker has read all that was written: it answers an UNSUBSCRIBE. Or the connection is lost."""
+        self._drained = False
+        self._client.unsubscribe(topic)
+        deadline = time.monotonic() + patience_s
+        while self.connected and not self._drained and time.monotonic() < deadline:
+            self._client.loop(0.05)
+
+    def leave(self) -> None:
+        """Disconnect; the next `poll` connects again, to the same session."""
+        self._client.disconnect()
+        self.connected = False
+
+    def forget(self) -> None:
+        """Drop what is in flight: it is not sent again, and has no outcome."""
+        self._client.drop_out_messages()
+        self._client.refused_by_pubrec.clear()
+        self._numbers.clear()
+        self.in_flight.clear()
 
     def _connect(self) -> None:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
@@ -174,13 +212,7 @@ class Link:
         self.fault = self.fault or fault  # the first says most
         self._next_try = time.monotonic() + self._pause_s
         if self._qos == 0:  # paho forgets these
-            self._forget()
-
-    def _forget(self) -> None:
-        self._client.drop_out_messages()
-        self._client.refused_by_pubrec.clear()
-        self._numbers.clear()
-        self.in_flight.clear()
+            self.forget()
 
     def _on_connect(
         self,
@@ -196,7 +228,7 @@ class Link:
                 raise DeviceError(f"{self._address}: {self.fault}; enrol the device with `sigillo device add`")
             return
         if not flags.session_present:
-            self._forget()
+            self.forget()
         self.connected, self.fault, self._pause_s = True, "", _FIRST_PAUSE_S
         self.connections += 1
 

@@ -28,14 +28,16 @@ def encode_message(
     ts: int | float,
     body: Mapping[str, object],
     beacon: bytes | None = None,
+    indefinite: bool = False,
 ) -> bytes:
     """Sign one message: *ver* its sequence number, *ts* the device's time (ms of Unix time from 10¹¹ on, else s).
 
     *beacon*: 32 bytes, the hash of the newest checkpoint that the device has seen (reserved: nothing reads it yet).
+    *indefinite*: the map is one of indefinite length, as shipped firmware writes it.
     Only the COSE form binds *topic*; both bind everything else. Raises DecodeError where a value is outside the format.
     """
     if form == "datagram":
-        return encode_datagram(ts=ts, ver=ver, body=body, sign=signer.sign, beacon=beacon)
+        return encode_datagram(ts=ts, ver=ver, body=body, sign=signer.sign, beacon=beacon, indefinite=indefinite)
     return encode_reading(
         topic=topic,
         device_id=device_id,
@@ -45,4 +47,5 @@ def encode_message(
         body=body,
         sign=signer.sign,
         beacon=beacon,
+        indefinite=indefinite,
     )

@@ -1,11 +1,14 @@
-"""A fleet of simulated wine-crate trackers: each signs, publishes and waits for acknowledgements in its own thread."""
+"""A fleet of simulated wine-crate trackers: each signs, publishes and waits for acknowledgements in its own thread.
+
+These are honest; `rogue` has one that is not.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,14 +19,16 @@ from sigillo.device.identity import reported_topic
 from sigillo.device.journey import reading
 from sigillo.device.link import Address, Link, Protocol
 from sigillo.device.message import CONTENT_TYPE, Form, encode_message
+from sigillo.device.misbehaviour import Misdeeds
 from sigillo.device.signer import Signer
 from sigillo.device.store import Outbox, Outgoing
 
 WINDOW = 10
 """Messages of one tracker that may be unacknowledged at a time."""
 
-_POLL_S = 0.1
-_LAST_PATIENCE_S = 5.0
+POLL_S = 0.1
+LAST_PATIENCE_S = 5.0
+"""Patience of a tracker that was told to stop."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Tally:
     last_sequence: int = 0
     connections: int = 0
     error: str = ""
+    misdeeds: dict[str, Misdeeds] = field(default_factory=dict)
+    """By kind, what a misbehaving tracker (`rogue`) did beside its numbered messages, or to them."""
 
     @property
     def good(self) -> bool:
@@ -102,22 +109,30 @@ class Tracker:
             now = time.monotonic()
             if link.connected and not self._outstanding(outbox):
                 progress = now
-            patience_s = min(plan.patience_s, _LAST_PATIENCE_S) if stop.is_set() else plan.patience_s
-            if now - progress > patience_s:
-                error = f"{plan.address}: nothing arrived for {patience_s:g} s ({link.fault or 'no acknowledgement'})"
-                if not link.connections:
-                    error += f"; is the broker running, and is {self._device.certificate} of its operator?"
+            if now - progress > self._patience_s(stop):
+                error = self._given_up(link, stop)
                 break
             if link.connected:
                 if now >= due and self._may_issue(outbox, stop):
                     self._issue(outbox, signer)
                     due = max(due + plan.interval_s, now)
                 self._send(outbox, link)
-            link.poll(max(0.0, min(_POLL_S, due - now)) if self._may_issue(outbox, stop) else _POLL_S)
+            link.poll(max(0.0, min(POLL_S, due - now)) if self._may_issue(outbox, stop) else POLL_S)
             if self._settle(outbox, link):
                 progress = time.monotonic()
             self.tally.connections = link.connections
-        link.close(self._topic, _LAST_PATIENCE_S)
+        link.close(self._topic, LAST_PATIENCE_S)
+        return error
+
+    def _patience_s(self, stop: threading.Event) -> float:
+        return min(self._plan.patience_s, LAST_PATIENCE_S) if stop.is_set() else self._plan.patience_s
+
+    def _given_up(self, link: Link, stop: threading.Event) -> str:
+        """Why, for people."""
+        patience_s, fault = self._patience_s(stop), link.fault or "no acknowledgement"
+        error = f"{self._plan.address}: nothing arrived for {patience_s:g} s ({fault})"
+        if not link.connections:
+            error += f"; is the broker running, and is {self._device.certificate} of its operator?"
         return error
 
     def _all_issued(self, stop: threading.Event) -> bool:
@@ -176,9 +191,11 @@ class Tracker:
 class Fleet:
     """Trackers that travel at the same time."""
 
-    def __init__(self, folders: Iterable[Path], plan: Plan) -> None:
+    def __init__(
+        self, folders: Iterable[Path], plan: Plan, make: Callable[[DeviceFolder, Plan], Tracker] = Tracker
+    ) -> None:
         """Read the device folders. Raises DeviceError."""
-        self.trackers = [Tracker(load_device_folder(folder), plan) for folder in folders]
+        self.trackers = [make(load_device_folder(folder), plan) for folder in folders]
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=tracker.run, args=(self._stop,), daemon=True) for tracker in self.trackers
