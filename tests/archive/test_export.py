@@ -184,3 +184,13 @@ def test_a_good_mark_on_another_message_is_left_out(scene: Scene, lie: dict[str,
     lines, tally = scene.export(scene.one)
     verified(scene, lines)
     assert (tally.messages, tally.not_genuine) == (1, 1)
+
+
+def test_a_message_too_large_for_a_line_is_left_out_and_told(scene: Scene) -> None:
+    scene.send(scene.one)
+    for size in (1_000_000, 1_600_000):  # one fits a line of 2 MiB, one does not
+        scene.deliver(scene.broker.publish(scene.one, payload=scene.one.datagram(FILL=bytes(size))))
+    scene.send(scene.one)
+    lines, tally = scene.export(scene.one)
+    assert (tally.messages, tally.too_large) == (3, 1)
+    assert all(encode_line(line) for line in lines)

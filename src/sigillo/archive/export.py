@@ -8,14 +8,14 @@ the file verifies everything again.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sigillo.archive.repeat import Holes, Recent, Unheld
 from sigillo.archive.store import Message, Store
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
-from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer
+from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer, fits
 from sigillo.core.mark import decode_mark, is_committed
 from sigillo.core.signature import verify_by_epoch_key
 
@@ -52,13 +52,14 @@ class Selection:
 @dataclass(slots=True)
 class Tally:
     """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key;
-    `repeats`: of the messages, those the broker marked again but did not deliver again."""
+    `repeats`: of the messages, those the broker marked again but did not deliver again; `too_large`: for a line."""
 
     epochs: int = 0
     messages: int = 0
     repeats: int = 0
     not_genuine: int = 0
     twice: int = 0
+    too_large: int = 0
 
 
 def export(
@@ -69,7 +70,7 @@ def export(
     spooled: Spooled,
     tally: Tally,
     progress: Callable[[], None],
-) -> Iterator[Line]:
+) -> Generator[Line, None, None]:
     """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
 
     *spooled* is asked only where the archive has holes. The trailer comes last, whatever was found: the caller looks
@@ -85,6 +86,10 @@ def export(
         unheld = holes.marks(spooled(epoch.number)) if holes else iter(())
         marks: Iterator[Message | Unheld] = heapq.merge(held, unheld, key=_sequence)
         for message in _with_payload(_genuine(marks, epoch, tally), recent, tally):
+            line = MessageLine(message.topic, message.payload, message.mark)
+            if not fits(line):
+                tally.too_large += 1
+                continue
             if written < position:
                 for missing in epochs[written + 1 if written >= 0 else position : position + 1]:
                     tally.epochs += 1
@@ -92,7 +97,7 @@ def export(
                 written = position
             tally.messages += 1
             progress()
-            yield MessageLine(message.topic, message.payload, message.mark)
+            yield line
     yield Trailer(tally.epochs, tally.messages)
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -108,8 +108,8 @@ def command(
                 raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
         spooled = EpochStore(folder.epochs, folder.spool).marks
         progress = _Progress(tally)
-        lines = export(archive, epochs, selection, spooled=spooled, tally=tally, progress=progress.step)
-        _write(lines, output, selection, tally)
+        with closing(export(archive, epochs, selection, spooled=spooled, tally=tally, progress=progress.step)) as lines:
+            _write(lines, output, selection, tally)
         progress.end()
     _say(tally, output, as_json=as_json)
 
@@ -200,11 +200,14 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
         )
     if as_json:
         fields = {"epochs": tally.epochs, "messages": tally.messages, "repeats": tally.repeats}
-        click.echo(json.dumps({"file": str(output), **fields, "not_genuine": tally.not_genuine, "twice": tally.twice}))
+        left_out = {"not_genuine": tally.not_genuine, "twice": tally.twice, "too_large": tally.too_large}
+        click.echo(json.dumps({"file": str(output), **fields, **left_out}))
         return
     click.echo(f"{output}: {_count(tally.messages, 'message')}, {_count(tally.epochs, 'epoch')}")
     if tally.repeats:
         click.echo(f"  {_count(tally.repeats, 'repeat')} that the broker marked and did not deliver again")
+    if tally.too_large:
+        click.echo(f"  left out: {_count(tally.too_large, 'message')} too large for a line of an evidence file (2 MiB)")
     if tally.not_genuine:
         click.echo(f"  left out: {tally.not_genuine} with a mark that no epoch of this operator signed")
 

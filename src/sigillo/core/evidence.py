@@ -224,6 +224,18 @@ def _canonical(value: dict[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
+def fits(line: MessageLine) -> bool:
+    """Whether a message can be written as a line: 2 MiB hold about 1.5 MiB of payload."""
+    at_most = 2 * (len(line.payload) + len(line.mark)) + 6 * len(line.topic) + 100
+    if at_most <= MAX_LINE:
+        return True
+    try:
+        encode_line(line)
+    except DecodeError:
+        return False
+    return True
+
+
 def encode_line(line: Line) -> bytes:
     """The canonical bytes of a line, with its LF. Raises DecodeError for one that would not be read: over 2 MiB, or
     with text that is not UTF-8.
