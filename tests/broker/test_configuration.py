@@ -11,7 +11,7 @@ from sigillo.broker.configuration import access_list, read_configuration
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.epoch import configuration_hash
-from sigillo.core.statement import PrincipalSource
+from sigillo.core.statement import Carrier, MarkedFilter, PrincipalSource
 from sigillo.x509 import new_key, private_pem
 
 from .operator import SETTINGS, installed
@@ -72,6 +72,8 @@ def test_the_hash_does_not_depend_on_where_the_folder_is(folder: OperatorFolder,
         ("use_identity_as_username true\n", "", PrincipalSource.UNAUTHENTICATED),
         ("use_identity_as_username true", "use_subject_as_username true", PrincipalSource.CERT_SUBJECT),
         ("acl_file conf/acl", "acl_file conf/acl\nlistener 1883 127.0.0.1", PrincipalSource.UNAUTHENTICATED),
+        ("require_certificate true", "require_certificate 1", PrincipalSource.CERT_CN),
+        ("require_certificate true", "#\x0brequire_certificate true", PrincipalSource.UNAUTHENTICATED),
     ],
 )
 def test_the_weakest_listener_decides(folder: OperatorFolder, old: str, new: str, source: PrincipalSource) -> None:
@@ -84,13 +86,19 @@ def test_the_weakest_listener_decides(folder: OperatorFolder, old: str, new: str
     [
         ("plugin plugin/sigillo.so", "", "plugin plugin/sigillo.so"),
         ("plugin plugin/sigillo.so", "plugin /tmp/other.so", "plugin plugin/sigillo.so"),
-        ("plugin plugin/sigillo.so", "plugin plugin/sigillo.so\nplugin /usr/lib/x.so", "line 16: `plugin`"),
+        ("plugin plugin/sigillo.so", "plugin plugin/sigillo.so\nplugin /usr/lib/x.so", "line 18: `plugin`"),
         ("per_listener_settings false", "per_listener_settings true", "per_listener_settings"),
         ("listener 8883 127.0.0.1", "listener 8884 127.0.0.1", "no `listener` is 127.0.0.1:8883"),
         ("listener 8883 127.0.0.1", "listener 8883", "no `listener` is 127.0.0.1:8883"),
-        ("acl_file conf/acl", "acl_file conf/acl\nconnection bridge", "`connection`"),
+        ("acl_file conf/acl", "acl_file conf/acl\ntls_engine pkcs11", "`tls_engine`"),
+        ("max_packet_size 1048576", "", "max_packet_size 1048576"),
+        ("max_packet_size 1048576", "max_packet_size 268304384", "268304383"),
+        ("max_packet_size 1048576", "max_packet_size 0", "from 20"),
+        ("max_packet_size 1048576", "max_packet_size 1e6", "must be a number"),
         ("acl_file conf/acl", "include_dir /etc/mosquitto/conf.d", "`include_dir`"),
-        ("acl_file conf/acl", "password_file /etc/passwd", "`password_file`"),
+        ("acl_file conf/acl", "password_file /nowhere", "line 13: `password_file` names /nowhere"),
+        ("acl_file conf/acl", "allow_anonymos true", "`allow_anonymos`"),
+        ("require_certificate true", "require_certificate yes", "must be true or false"),
         ("acl_file conf/acl", "plugin_opt_x y", "`plugin_opt_x`"),
         ("listener 8883 127.0.0.1", "# none", "`cafile`"),
     ],
@@ -112,6 +120,17 @@ def test_a_missing_file_is_named(folder: OperatorFolder) -> None:
 
 
 def test_devices_write_under_their_own_id_only() -> None:
-    text = access_list(("a/#", "b/+")).decode()
+    text = access_list((MarkedFilter("a/#"), MarkedFilter("b/+"))).decode()
     assert "pattern write braid/agent/%u/shadow/reported/#" in text
+    assert "sigillo/" not in text
     assert [line for line in text.splitlines() if line.startswith("topic")] == ["topic read a/#", "topic read b/+"]
+
+
+def test_everybody_may_read_the_marks_of_the_carrier_topic() -> None:
+    assert "pattern read sigillo/#" in access_list((MarkedFilter("a/#", carrier=Carrier.TOPIC),)).decode()
+
+
+def test_the_plugin_hears_whether_there_is_an_access_list(folder: OperatorFolder) -> None:
+    assert read_configuration(folder, SETTINGS.listen).access_list is True
+    replace(folder, "acl_file conf/acl\n", "")
+    assert read_configuration(folder, SETTINGS.listen).access_list is False

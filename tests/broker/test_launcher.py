@@ -20,11 +20,12 @@ from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.launcher import Plan, launch
+from sigillo.broker.settings import Settings
 from sigillo.core.epoch import decode_statement, encode_statement
 from sigillo.core.handshake import Counters, Go, State, Statement, decode_packet, encode_packet
 from sigillo.core.mark import Checkpoint
 from sigillo.core.published import decode_published
-from sigillo.core.statement import EpochStatement, HowEnded, StatementFields
+from sigillo.core.statement import Carrier, EpochStatement, HowEnded, MarkedFilter, StatementFields
 
 from .operator import SETTINGS, installed
 
@@ -43,10 +44,10 @@ def folder(tmp_path: Path) -> OperatorFolder:
     return installed(tmp_path)
 
 
-def plan(folder: OperatorFolder) -> Plan:
+def plan(folder: OperatorFolder, settings: Settings = SETTINGS) -> Plan:
     return Plan(
         folder=folder,
-        settings=SETTINGS,
+        settings=settings,
         configuration=read_configuration(folder, SETTINGS.listen),
         executable_hash=b"\1" * 32,
         plugin_hash=b"\2" * 32,
@@ -89,14 +90,16 @@ class Plugin(threading.Thread):
                 self.end.send(encode_packet(Counters(2, stripped_properties=1)))
 
 
-def run(folder: OperatorFolder, kind: Callable[[socket.socket], Plugin] = Plugin) -> tuple[Plugin, list[Event]]:
+def run(
+    folder: OperatorFolder, kind: Callable[[socket.socket], Plugin] = Plugin, settings: Settings = SETTINGS
+) -> tuple[Plugin, list[Event]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     events: list[Event] = []
     plugin = kind(theirs)
     plugin.start()
     try:
         with ours:
-            launch(plan(folder), ours, events.append)
+            launch(plan(folder, settings), ours, events.append)
     finally:
         plugin.join(30)
     return plugin, events
@@ -151,6 +154,34 @@ def test_a_statement_that_was_not_asked_for_is_not_countersigned(
         run(folder, lambda end: Plugin(end, **lies))
     assert not list(folder.epochs.glob("*.cose"))
     assert not folder.published.exists()
+
+
+RAW = replace(
+    SETTINGS,
+    filters=(MarkedFilter("a/#", carrier=Carrier.DATAGRAM),),
+    raw_tokens=True,
+    max_rate=7,
+    max_payload=1000,
+    bridge_principals=("bridge",),
+)
+
+
+def test_carriers_limits_and_bridges_reach_the_plugin(folder: OperatorFolder) -> None:
+    plugin, events = run(folder, lambda end: Plugin(end, token_key=b"\1" * 32), RAW)
+    assert plugin.state is not None
+    asked, run_time = plugin.state.fields, plugin.state.run_time
+    assert (asked.filters, asked.bridge_principals) == (RAW.filters, ("bridge",))
+    assert (run_time.raw_tokens, run_time.max_rate, run_time.max_payload, run_time.access_list) == (True, 7, 1000, True)
+    assert events[-1].name == "ended"
+
+
+@pytest.mark.parametrize(
+    ("token_key", "reason"), [(None, "no token key"), (KEY.public_key().public_bytes_raw(), "epoch key as its token")]
+)
+def test_raw_tokens_need_a_key_of_their_own(folder: OperatorFolder, token_key: bytes | None, reason: str) -> None:
+    with pytest.raises(BrokerError, match=reason):
+        run(folder, lambda end: Plugin(end, token_key=token_key), RAW)
+    assert not list(folder.epochs.glob("*.cose"))
 
 
 def test_one_key_for_two_epochs_is_refused(folder: OperatorFolder) -> None:

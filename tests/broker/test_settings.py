@@ -6,9 +6,25 @@ from pathlib import Path
 import pytest
 
 from sigillo.broker.error import BrokerError
-from sigillo.broker.settings import Settings, load, merge
+from sigillo.broker.settings import DEFAULT_FILTER, Settings, load, merge
+from sigillo.core.statement import Carrier, MarkedFilter
 
-GIVEN = {"name": "broker.example", "operator": 'Ex"ample', "filters": ("a/+/b", "c/#"), "listen": "[::1]:8884"}
+FILTERS = (
+    MarkedFilter("a/+/b"),
+    MarkedFilter('c"/#', carrier=Carrier.DATAGRAM),
+    MarkedFilter("d", carrier=Carrier.TOPIC),
+)
+GIVEN = {
+    "name": "broker.example",
+    "operator": 'Ex"ample',
+    "filters": FILTERS,
+    "listen": "[::1]:8884",
+    "conf": "/etc/mosquitto/mosquitto.conf",
+    "raw_tokens": True,
+    "max_rate": 5,
+    "max_payload": 4096,
+    "bridge_principals": ("north", "south"),
+}
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -38,7 +54,13 @@ def test_a_first_run_needs_a_name(tmp_path: Path) -> None:
         ("listen", "127.0.0.1:1", "--listen"),
         ("on_bad_clock", "mark-unsynchronised", "--on-bad-clock"),
         ("executable", "/bin/true", "--mosquitto"),
-        ("filters", ("x",), "--filter"),
+        ("filters", (MarkedFilter("x"),), "--filter"),
+        ("filters", (MarkedFilter(DEFAULT_FILTER, carrier=Carrier.TOPIC),), "(topic)"),
+        ("conf", "/etc/mosquitto/mosquitto.conf", "conf is not set, --conf"),
+        ("raw_tokens", True, "--raw-tokens"),
+        ("max_rate", 1, "--max-rate"),
+        ("max_payload", 1, "--max-payload"),
+        ("bridge_principals", ("x",), "--bridge-principal"),
     ],
 )
 def test_an_option_that_contradicts_the_file_names_file_and_field(
@@ -76,6 +98,23 @@ def test_an_option_that_says_the_same_is_fine(tmp_path: Path) -> None:
         "filters = []",
         'filters = "a"',
         'filters = ["a/#/b"]',
+        "filters = [1]",
+        'filters = [{ topic = "a" }]',
+        'filters = [{ topic = 1, carrier = "topic" }]',
+        'filters = [{ topic = "a", carrier = "pigeon" }]',
+        'filters = [{ topic = "a", carrier = [] }]',
+        'filters = [{ topic = "a", carrier = "topic", mode = "each" }]',
+        'conf = "mosquitto.conf"',
+        "raw_tokens = true",
+        "raw_tokens = 1",
+        "max_rate = -1",
+        "max_rate = 1000001",
+        "max_rate = true",
+        "max_payload = 268435456",
+        'bridge_principals = "a"',
+        "bridge_principals = [1]",
+        'bridge_principals = [""]',
+        'bridge_principals = ["a", "a"]',
         "segment_size = 65537",
         "segment_size = true",
         "max_principals = 0",
@@ -93,6 +132,22 @@ def test_a_bad_value_names_file_and_field(tmp_path: Path, line: str) -> None:
         load(path)
     assert str(path) in str(caught.value)
     assert field in str(caught.value) or field == "="
+
+
+def test_filters_are_text_or_tables_with_a_carrier(tmp_path: Path) -> None:
+    path = tmp_path / "sigillo.toml"
+    path.write_text(
+        'version = 1\nname = "h"\noperator = "o"\nraw_tokens = true\nbridge_principals = ["b", "a"]\n'
+        'filters = ["a/#", { topic = "b/#", carrier = "datagram" }]\n'
+    )
+    settings = load(path)
+    assert settings.filters == (MarkedFilter("a/#"), MarkedFilter("b/#", carrier=Carrier.DATAGRAM))
+    assert settings.bridge_principals == ("a", "b")
+
+
+def test_beside_an_own_configuration_the_archive_has_another_port(tmp_path: Path) -> None:
+    assert merge(tmp_path / "sigillo.toml", {"name": "h", "conf": "/c"}).listen == "127.0.0.1:18883"
+    assert merge(tmp_path / "sigillo.toml", {"name": "h"}).listen == "127.0.0.1:8883"
 
 
 def test_a_missing_name_is_named(tmp_path: Path) -> None:

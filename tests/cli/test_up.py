@@ -21,7 +21,7 @@ import pytest
 from sigillo.broker.clock import is_synchronised
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.epoch import decode_epoch_end, decode_statement
-from sigillo.core.statement import HowEnded, PrincipalSource
+from sigillo.core.statement import Carrier, HowEnded, PrincipalSource
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
@@ -165,6 +165,30 @@ def test_a_second_run_changes_no_file_and_continues_the_chain(up: Up) -> None:
     assert up.folder.published.read_text().count(first.configuration_hash.hex()) == 1
 
 
+def test_carriers_limits_and_bridges_are_stated(up: Up) -> None:
+    given = ("--filter", "a/#", "--filter", "b/+", "--carrier", "datagram", "--raw-tokens", "--max-rate", "100")
+    given += ("--max-payload", "4096", "--bridge-principal", "south", "--bridge-principal", "north")
+    up.start(*given)
+    up.stop()
+    up.start(*given)
+    up.stop()
+    up.start()
+    up.stop()
+    for number in (1, 2, 3):
+        stated = statement(up, number)
+        carriers = [(marked.topic_filter, marked.carrier) for marked in stated.filters]
+        assert carriers == [("a/#", Carrier.DATAGRAM), ("b/+", Carrier.DATAGRAM)]
+        assert stated.token_key is not None
+        assert stated.bridge_principals == ("north", "south")
+    assert "filters is a/# (datagram), b/+ (datagram)" in up.run("--carrier", "topic", expect=2)
+
+
+def test_a_raw_token_needs_a_datagram(up: Up) -> None:
+    said = up.run("--on-bad-clock", "mark-unsynchronised", "--raw-tokens", expect=2)
+    assert "options: raw_tokens needs a filter with the carrier datagram" in said
+    assert not up.folder.path.exists()
+
+
 def test_two_on_one_folder_are_refused(up: Up) -> None:
     up.start()
     assert "another `sigillo up` runs on this folder" in up.run(expect=2)
@@ -233,9 +257,12 @@ def test_a_port_in_use_is_said_and_the_epoch_number_not_used_again(up: Up) -> No
     assert statement(up, 2).previous.ended is HowEnded.UNCLEAN
 
 
-def test_a_reload_starts_a_new_epoch(up: Up) -> None:
+@pytest.mark.parametrize("of", ["broker", "up"])
+def test_a_reload_starts_a_new_epoch(up: Up, of: str) -> None:
+    """Whoever gets the SIGHUP: `up` passes it on."""
     up.start()
-    os.kill(up.children()["broker"], signal.SIGHUP)
+    assert up.process is not None
+    os.kill(up.children()["broker"] if of == "broker" else up.process.pid, signal.SIGHUP)
     up.wait_for("archive-linked", 2)
     up.stop()
     assert [event["reason"] for event in up.events("ended")] == ["reload", "stop"]

@@ -18,7 +18,13 @@ COUNTS = {
     "refused_principals": 0,
     "refused_topics": 0,
     "refused_names": 0,
+    "refused_datagrams": 0,
+    "refused_rate": 0,
+    "refused_size": 0,
     "stripped": 0,
+    "repeats": 0,
+    "plain": 0,
+    "dropped_wills": 0,
 }
 
 

@@ -36,6 +36,7 @@ class Operator:
 
     folder: Path
     port: int
+    options: tuple[str, ...] = ()
     log: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = None
 
@@ -50,6 +51,7 @@ class Operator:
         """Start and wait until the broker listens."""
         command = [str(SIGILLO), "up", str(self.folder), "--name", "localhost", "--operator", "Example Broker"]
         command += ["--listen", self.address, "--on-bad-clock", "mark-unsynchronised", "--plugin", str(PLUGIN)]
+        command += self.options
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + PATIENCE_S

@@ -69,5 +69,27 @@ def test_a_stock_subscriber_sees_the_untouched_payload(operator: Operator, versi
     assert (f"time-mark:{line['mark']}" in seen) == (version == "5")
 
 
+def test_with_the_carrier_topic_a_device_of_mqtt_3_reads_the_marks(operator: Operator) -> None:
+    """The first access list lets it; and the archive's evidence is as ever."""
+    operator.options = ("--carrier", "topic")
+    operator.start()
+    folder = operator.folder.parent
+    reader = Tracker("reader", folder / "reader").enrol(operator, "p256")
+    sender = Tracker("crate-1", folder / "crate-1").enrol(operator, "p256")
+    tls = ["--cafile", reader.folder / "ca.cert.pem", "--cert", reader.folder / "tls.cert.pem"]
+    tls += ["--key", reader.folder / "tls.key.pem"]
+    session = ["-V", "311", "-i", "reader", "-c", "-q", "1", "-t", "sigillo/mark/#"]
+    subscriber = ["mosquitto_sub", "-h", "localhost", "-p", operator.port, *tls, *session]
+    stock(*subscriber, "-E")
+    sender.publish(operator, 1)
+    topic, companion = stock(*subscriber, "-C", "1", "-W", "30", "-F", "%t %x").split()
+    evidence = export(operator, ["crate-1"], folder / "evidence.jsonl", 1)
+    line = next(json.loads(text) for text in evidence.read_text().splitlines() if '"message"' in text)
+    assert topic == f"sigillo/mark/{line['topic']}"
+    assert companion == base64url_decode(line["mark"]).hex()
+    policy = trust(operator, [sender], folder / "policy.toml")
+    assert json.loads(sigillo("verify", evidence, "--policy", policy, "--json"))["verified"] is True
+
+
 def stock(*command: object) -> str:
     return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=60).stdout

@@ -41,23 +41,26 @@ class Account:
             raise BrokerError(f"user {self.name}: could not become it for good")
 
     def reaches(self, path: Path) -> bool:
-        """Whether this user can enter *path* (a folder that exists). Asks the kernel, in a child with its rights."""
+        """Whether this user can enter *path* (a folder that exists)."""
+        return self.may(path / ".", os.F_OK)
+
+    def may(self, path: Path, mode: int) -> bool:
+        """Whether this user may do *mode* (as for os.access) to *path*. Asks the kernel, in a child with its rights."""
         # Python drops what a handler raises while it forks: a Ctrl-C waits until that is over
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
             child = os.fork()
             if child == 0:
-                self._report_reach(path)
+                self._report_access(path, mode)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return os.waitpid(child, 0)[1] == 0
 
-    def _report_reach(self, path: Path) -> NoReturn:
+    def _report_access(self, path: Path, mode: int) -> NoReturn:
         code = 1
         try:
             self.assume()
-            os.stat(path / ".")
-            code = 0
+            code = 0 if os.access(path, mode) else 1
         except (OSError, BrokerError):
             pass
         finally:

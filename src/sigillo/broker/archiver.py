@@ -36,7 +36,7 @@ def archive(folder: OperatorFolder, settings: Settings, report: Report) -> None:
         authority=folder.authority_certificate,
         certificate=folder.archive / "tls" / "cert.pem",
         key=folder.archive / "tls" / "key.pem",
-        filters=settings.filters,
+        filters=tuple(marked.topic_filter for marked in settings.filters),
     )
 
     def on_link(linked: bool) -> None:

@@ -1,4 +1,4 @@
-"""`conf/`: a complete, secure Mosquitto configuration, written once; what the epoch statement says of it; its hash.
+"""`conf/`: a complete, secure Mosquitto configuration, written once; what the epoch statement says of one; its hash.
 
 The statement must not say more than the configuration does, so a directive that is not known here is refused.
 """
@@ -6,35 +6,44 @@ The statement must not say more than the configuration does, so a directive that
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from sigillo.broker.directive import (
+    FILES,
+    FOLDERS,
+    MAX_PACKET_SIZE,
+    Directives,
+    Line,
+    Section,
+    listener_address,
+    plugin_path,
+    read_directives,
+)
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.epoch import configuration_hash
-from sigillo.core.statement import ListenerKey, PrincipalSource
+from sigillo.core.statement import MAX_LISTED, Carrier, ListenerKey, MarkedFilter, PrincipalSource
 from sigillo.x509 import spki_of
 
 ARCHIVE_USER = "sigillo-archive"
+PLUGIN = "plugin/sigillo.so"
+"""Where the broker finds the plugin: it runs in the operator folder."""
 UNMARKED_PATHS = ("broker-published", "retained-before", "sys", "will")
 """What Mosquitto does not show its plugins, in any configuration that is accepted here."""
 
-_LISTENER_DIRECTIVES = frozenset(
-    """cafile certfile keyfile require_certificate use_identity_as_username use_subject_as_username
-    use_username_as_clientid protocol tls_version ciphers ciphers_tls1.3 crlfile dhparamfile max_connections
-    max_topic_alias max_qos socket_domain bind_interface""".split()  # noqa: SIM905  # words read best as words
-)
-_BROKER_DIRECTIVES = frozenset(
-    """per_listener_settings allow_anonymous acl_file plugin message_size_limit max_packet_size memory_limit persistence
-    persistence_location persistence_file autosave_interval autosave_on_changes persistent_client_expiration
-    queue_qos0_messages upgrade_outgoing_qos max_inflight_messages max_inflight_bytes max_queued_messages
-    max_queued_bytes max_keepalive set_tcp_nodelay sys_interval retain_available log_dest log_type log_timestamp
-    log_timestamp_format connection_messages""".split()  # noqa: SIM905  # as above
-)
-_FILES = ("cafile", "certfile", "keyfile", "crlfile", "dhparamfile", "acl_file")
+_DYNAMIC_SECURITY = "mosquitto_dynamic_security.so"
+_PASSWORD_PLUGINS = frozenset({_DYNAMIC_SECURITY, "mosquitto_password_file.so"})
+_ACCESS_PLUGINS = frozenset({_DYNAMIC_SECURITY, "mosquitto_acl_file.so"})
+_HARMLESS_PLUGINS = frozenset({"mosquitto_password_file.so", "mosquitto_acl_file.so", "mosquitto_persist_sqlite.so"})
+"""Mosquitto's own; of any other plugin nobody knows whom it lets in and what it listens to."""
+
+_PRIVATE_KEY = re.compile(rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\r?$", re.MULTILINE)
 
 _MOSQUITTO_CONF = """\
 # Written by `sigillo up` once, then yours to edit; paths are relative to the operator folder.
@@ -50,6 +59,8 @@ use_identity_as_username true
 use_username_as_clientid true
 allow_anonymous false
 acl_file conf/acl
+# Nothing that was retained under other rights reaches anybody.
+check_retain_source true
 
 plugin plugin/sigillo.so
 
@@ -76,29 +87,25 @@ _ACL = """\
 # A device publishes under its own id only, and reads what is meant for it.
 pattern write braid/agent/%u/shadow/reported/#
 pattern read braid/agent/%u/shadow/desired/#
-
-user {archive}
 """
-
-
-@dataclass(slots=True)
-class _Listener:
-    port: str
-    host: str
-    options: dict[str, str] = field(default_factory=dict)
-
-    def is_on(self, name: str) -> bool:
-        return self.options.get(name, "false").lower() == "true"
+_COMPANIONS = """
+# For subscribers of MQTT 3.1.1: the marks of the carrier `topic`.
+pattern read sigillo/#
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the broker will run on. `hash`: of the configuration tree; `listeners`: with their TLS key hashes."""
+    """What the broker will run on. `file`: what it is started with; `hash`: of the configuration tree; `named`: the
+    files in that tree; `listeners`: with their TLS key hashes; `access_list`: somebody answers who may do what."""
 
+    file: Path
     hash: bytes
+    named: tuple[Path, ...]
     listeners: tuple[ListenerKey, ...]
     principal_source: PrincipalSource
-    unmarked_paths: tuple[str, ...] = UNMARKED_PATHS
+    unmarked_paths: tuple[str, ...]
+    access_list: bool
 
 
 def broker_configuration(host: str, port: int) -> bytes:
@@ -106,36 +113,82 @@ def broker_configuration(host: str, port: int) -> bytes:
     return _MOSQUITTO_CONF.format(host=host, port=port).encode()
 
 
-def access_list(filters: tuple[str, ...]) -> bytes:
+def access_list(filters: tuple[MarkedFilter, ...]) -> bytes:
     """The first `acl`: devices under their own ids; the archive reads what is marked."""
-    return (_ACL.format(archive=ARCHIVE_USER) + "".join(f"topic read {name}\n" for name in filters)).encode()
+    companions = _COMPANIONS if any(marked.carrier is Carrier.TOPIC for marked in filters) else ""
+    return (_ACL + companions).encode() + archive_access(filters)
+
+
+def archive_access(filters: tuple[MarkedFilter, ...]) -> bytes:
+    """The archive's part of an access list."""
+    lines = [f"topic read {marked.topic_filter}\n" for marked in filters]
+    return f"\nuser {ARCHIVE_USER}\n{''.join(lines)}".encode()
 
 
 def read_configuration(folder: OperatorFolder, listen: str) -> Configuration:
-    """Read and hash what the broker will run on. *listen* is the settings' address:port.
+    """Read and hash the configuration in `conf/`. *listen* is the settings' address:port.
 
     Raises BrokerError naming file, directive and remedy, where the configuration says something that an epoch statement
     cannot, or contradicts the settings.
     """
     path = folder.broker_configuration
-    listeners, broker = _parse(path)
-    if broker.get("plugin") != "plugin/sigillo.so":
-        raise BrokerError(f"{path}: must have exactly the line `plugin plugin/sigillo.so`")
-    if broker.get("per_listener_settings", "false").lower() != "false":
-        raise BrokerError(f"{path}: per_listener_settings must be false, or the plugin sees one listener only")
-    addresses = [_address(listener) for listener in listeners]
-    if listen not in addresses:
+    found = read_directives(path)
+    if [plugin_path(plugin) for plugin in found.plugins].count(PLUGIN) != 1 or plugin_path(found.plugins[0]) != PLUGIN:
+        raise BrokerError(f"{path}: must have exactly one line `plugin {PLUGIN}`, before any other plugin")
+    if found.above.lines:
+        raise found.above.lines[0].refuse("has no place here: there is no `listener` above it")
+    if not found.listeners:
+        raise BrokerError(f"{path}: has no `listener`")
+    if listen not in map(_address, found.listeners):
         raise BrokerError(
             f"{path}: no `listener` is {listen}, which {folder.settings.name} says (listen); change one of the two"
         )
-    names = [broker.get("acl_file"), *(listener.options.get(name) for listener in listeners for name in _FILES)]
-    named = {folder.settings, path, *(folder.path / name for name in names if name)}
-    keys = (ListenerKey(address, _key_hash(folder, item)) for address, item in zip(addresses, listeners, strict=True))
+    return state(folder, path, found)
+
+
+def state(folder: OperatorFolder, path: Path, found: Directives) -> Configuration:
+    """What an epoch statement says of the configuration *found*, which the broker reads from *path*.
+
+    Raises BrokerError.
+    """
+    check_packet_size(path, found)
+    for listener in found.listeners[MAX_LISTED:]:
+        assert listener.head is not None  # every listener's section begins with its line
+        raise listener.head.refuse(f"is one more than the {MAX_LISTED} listeners that an epoch statement can name")
+    files = {folder.settings, path}
+    for line, file in _named_files(folder, found):
+        if not file.is_file():
+            raise line.refuse(f"names {file}, which is no file; put it back, or name the right one")
+        files.add(file)
+    controlled = _names(found.plugins) - _HARMLESS_PLUGINS or found.broker.is_on("enable_control_api")
     return Configuration(
-        hash=configuration_hash({_name(folder, file): _content(file) for file in named}),
-        listeners=tuple(keys),
-        principal_source=min(_principal_source(listener) for listener in listeners),
+        file=path,
+        hash=configuration_hash({_name(folder, file): _content(file) for file in files}),
+        named=tuple(sorted(files)),
+        listeners=tuple(ListenerKey(_address(item), _key_hash(folder, item)) for item in found.listeners),
+        principal_source=min(_principal_source(listener, found) for listener in found.listeners),
+        unmarked_paths=tuple(sorted({*UNMARKED_PATHS, *({"control"} if controlled else ())})),
+        access_list=has_access_list(found),
     )
+
+
+def check_packet_size(path: Path, found: Directives) -> None:
+    """Raises BrokerError where a message could be so large that no packet carries it with its mark."""
+    line = found.broker.get("max_packet_size")
+    if line is None:
+        raise BrokerError(f"{path}: has no max_packet_size; say `max_packet_size 1048576`, or how large you need it")
+    if not 20 <= line.count <= MAX_PACKET_SIZE:
+        raise line.refuse(f"must be from 20 to {MAX_PACKET_SIZE}: a message of more and its mark could fit no packet")
+
+
+def has_access_list(found: Directives) -> bool:
+    """Whether somebody is known to answer who may do what: then a plugin that defers denies nothing."""
+    return found.broker.get("acl_file") is not None or bool(_names(_for_all(found)) & _ACCESS_PLUGINS)
+
+
+def has_dynamic_security(found: Directives) -> bool:
+    """Whether Mosquitto's dynamic security is loaded."""
+    return _DYNAMIC_SECURITY in _names(_for_all(found))
 
 
 def file_hash(path: Path) -> bytes:
@@ -147,51 +200,79 @@ def file_hash(path: Path) -> bytes:
         raise BrokerError(f"{path}: {error.strerror}") from None
 
 
-def _parse(path: Path) -> tuple[list[_Listener], dict[str, str]]:
-    listeners: list[_Listener] = []
-    broker: dict[str, str] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        directive, _, value = line.strip().partition(" ")
-        value = value.strip()
-        if not directive or directive.startswith("#"):
-            continue
-        if directive == "listener":
-            port, _, host = value.partition(" ")
-            listeners.append(_Listener(port, host.strip()))
-        elif directive in _LISTENER_DIRECTIVES and listeners:
-            listeners[-1].options[directive] = value
-        elif directive in _BROKER_DIRECTIVES and not (directive == "plugin" and "plugin" in broker):
-            broker[directive] = value
-        else:
-            raise BrokerError(
-                f"{path}: line {number}: `{directive}` has no place here: the epoch statement could not speak for it"
-            )
-    if not listeners:
-        raise BrokerError(f"{path}: has no `listener`")
-    return listeners, broker
+def _names(plugins: list[Section]) -> set[str]:
+    """File names of plugins, without Sigillo's own."""
+    return {Path(plugin_path(plugin)).name for plugin in plugins if plugin_path(plugin) != PLUGIN}
 
 
-def _address(listener: _Listener) -> str:
-    host = listener.host or "0.0.0.0"  # noqa: S104  # what Mosquitto does without one
-    return f"[{host}]:{listener.port}" if ":" in host else f"{host}:{listener.port}"
+def _for_all(found: Directives) -> list[Section]:
+    """The plugins that every listener has."""
+    return [plugin for plugin in found.plugins if plugin.head and plugin.head.name != "plugin_load"]
 
 
-def _principal_source(listener: _Listener) -> PrincipalSource:
-    if not (listener.is_on("require_certificate") and "cafile" in listener.options):
+def _plugins_of(listener: Section, found: Directives) -> set[str]:
+    """File names of the plugins that see this listener's clients, without Sigillo's own."""
+    used = {line.value for line in listener.lines if line.name == "plugin_use"}
+    loaded = [plugin for plugin in found.plugins if plugin.head and plugin.head.words[0] in used]
+    return _names(_for_all(found)) | _names(loaded)
+
+
+def _named_files(folder: OperatorFolder, found: Directives) -> Iterator[tuple[Line, Path]]:
+    """Every file that the broker may read because of a line; of plugins their options too, where those name files."""
+    for line in found.lines():
+        path = folder.path / line.value
+        if line.name in FILES:
+            yield line, path
+        elif line.name in FOLDERS:
+            if not path.is_dir():
+                raise line.refuse(f"names {path}, which is no folder; put it back, or name the right one")
+            yield from ((line, file) for file in sorted(path.iterdir()) if file.is_file())
+        elif line.name.startswith(("plugin_opt_", "auth_opt_")) and line.value.startswith("/") and path.is_file():
+            yield line, path
+    for plugin in found.plugins:
+        assert plugin.head is not None  # every plugin's section begins with its line
+        if plugin_path(plugin) != PLUGIN:  # which has a hash of its own
+            yield plugin.head, folder.path / plugin_path(plugin)
+
+
+def _address(listener: Section) -> str:
+    port, host = listener_address(listener)
+    if port == 0:
+        return host
+    host = host or "0.0.0.0"  # noqa: S104  # what Mosquitto does without one
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _principal_source(listener: Section, found: Directives) -> PrincipalSource:
+    """How Mosquitto knows who a client of this listener is (its handle_connect); what is not certain counts as not."""
+    by_key = listener.get("psk_hint") is not None
+    has_tls = by_key or bool(listener.get("certfile") and listener.get("keyfile"))
+    by_identity = listener.is_on("use_identity_as_username")
+    if not (has_tls and (by_identity or listener.is_on("use_subject_as_username"))):
+        return _password_source(listener, found)
+    if by_key:
+        return PrincipalSource.PSK if found.broker.get("psk_file") else PrincipalSource.UNAUTHENTICATED
+    checked = listener.is_on("require_certificate") and (listener.get("cafile") or listener.get("capath"))
+    if not checked or listener.get("enable_proxy_protocol"):  # there the proxy says what was in the certificate
         return PrincipalSource.UNAUTHENTICATED
-    if listener.is_on("use_identity_as_username"):
-        return PrincipalSource.CERT_CN
-    if listener.is_on("use_subject_as_username"):
-        return PrincipalSource.CERT_SUBJECT
-    return PrincipalSource.UNAUTHENTICATED
+    return PrincipalSource.CERT_CN if by_identity else PrincipalSource.CERT_SUBJECT
 
 
-def _key_hash(folder: OperatorFolder, listener: _Listener) -> bytes | None:
+def _password_source(listener: Section, found: Directives) -> PrincipalSource:
+    own = listener.get("listener_allow_anonymous")
+    anonymous = own.is_on if own else found.broker.is_on("allow_anonymous")
+    plugins = _plugins_of(listener, found)
+    checked = found.broker.get("password_file") is not None or bool(plugins & _PASSWORD_PLUGINS)
+    unknown = plugins - _PASSWORD_PLUGINS - _HARMLESS_PLUGINS
+    return PrincipalSource.UNAUTHENTICATED if anonymous or unknown or not checked else PrincipalSource.PASSWORD
+
+
+def _key_hash(folder: OperatorFolder, listener: Section) -> bytes | None:
     """SHA-256 of the SubjectPublicKeyInfo of the listener's certificate."""
-    name = listener.options.get("certfile")
-    if name is None:
+    line = listener.get("certfile")
+    if line is None:
         return None
-    path = folder.path / name
+    path = folder.path / line.value
     try:
         certificate = x509.load_pem_x509_certificate(_bytes(path))
     except ValueError as error:
@@ -206,8 +287,10 @@ def _name(folder: OperatorFolder, file: Path) -> str:
 def _content(path: Path) -> bytes:
     """What enters the hash: of a private key its public half."""
     data = _bytes(path)
-    if b"PRIVATE KEY-----" not in data:
+    if not _PRIVATE_KEY.search(data):
         return data
+    if b"-----BEGIN CERTIFICATE-----" in data:
+        raise BrokerError(f"{path}: has a certificate beside a private key; put them into two files")
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError) as error:
@@ -215,15 +298,8 @@ def _content(path: Path) -> bytes:
     return spki_of(key.public_key())
 
 
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode()
-    except UnicodeDecodeError:
-        raise BrokerError(f"{path}: is not UTF-8") from None
-
-
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BrokerError(f"{path}: {error.strerror}; put it back, or put the whole conf/ aside") from None
+        raise BrokerError(f"{path}: {error.strerror}; the configuration of the broker needs it") from None

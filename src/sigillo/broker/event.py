@@ -44,6 +44,8 @@ class EventName(StrEnum):
     """The plugin sent something that the launcher does not expect."""
     ENDED = "ended"
     """The epoch is over."""
+    RELOAD_REFUSED = "reload-refused"
+    """What a new epoch would read cannot be used; the present one goes on."""
     RESTARTING = "restarting"
     """A new epoch follows at once."""
     CHILD_DIED = "child-died"

@@ -38,6 +38,21 @@ class OperatorFolder:
         return self.configuration / "acl"
 
     @property
+    def derived(self) -> Path:
+        """`derived/`, what Mosquitto reads where the operator has an own configuration; written at each start."""
+        return self.path / "derived"
+
+    @property
+    def derived_configuration(self) -> Path:
+        """`derived/mosquitto.conf`."""
+        return self.derived / "mosquitto.conf"
+
+    @property
+    def derived_access_list(self) -> Path:
+        """`derived/acl`."""
+        return self.derived / "acl"
+
+    @property
     def tls(self) -> Path:
         """`conf/tls/`: the server's certificate and key, the certificates under which clients are accepted."""
         return self.configuration / "tls"

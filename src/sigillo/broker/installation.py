@@ -35,9 +35,12 @@ def install(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> l
         Authority.create(folder.authority, settings.name)
         written.append(folder.authority / "ca.key.pem")
     written += _server(folder, settings, accounts)
-    host, port = settings.address
-    written += _once(folder.broker_configuration, broker_configuration(host, port))
-    written += _once(folder.access_list, access_list(settings.filters))
+    if settings.conf:
+        _make_folder(folder.derived, 0o755)
+    else:
+        host, port = settings.address
+        written += _once(folder.broker_configuration, broker_configuration(host, port))
+        written += _once(folder.access_list, access_list(settings.filters))
     for path, mode, owner, group in (
         (folder.log, 0o700, accounts.rest, accounts.rest),
         (folder.epochs, 0o755, accounts.rest, accounts.rest),

@@ -39,7 +39,6 @@ from sigillo.core.signature import verify_own_signature
 from sigillo.core.statement import (
     Durability,
     HowEnded,
-    MarkedFilter,
     OnBadClock,
     PrincipalSource,
     StatementFields,
@@ -89,10 +88,14 @@ def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
         segment_size=plan.settings.segment_size,
         max_principals=plan.settings.max_principals,
         clock_bound_meaningful=plan.clock.bound_meaningful,
+        raw_tokens=plan.settings.raw_tokens,
+        max_rate=plan.settings.max_rate,
+        max_payload=plan.settings.max_payload,
+        access_list=plan.configuration.access_list,
     )
     plugin.send(encode_packet(State(fields, run_time)))
     statement = receive_statement(plugin)
-    signed = check_statement(statement, fields, past.epoch_key, time.time_ns())
+    signed = check_statement(statement, fields, past.epoch_key, time.time_ns(), raw_tokens=plan.settings.raw_tokens)
     store.store(past.next_number, countersign(statement.statement_bytes, log_key.public.key_id32, log_key.sign))
     published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
     plugin.send(encode_packet(Go(signed.epoch_id)))
@@ -122,11 +125,11 @@ def receive_statement(plugin: socket.socket) -> Statement:
 
 
 def check_statement(
-    statement: Statement, asked: StatementFields, previous_key: bytes | None, now_ns: int
+    statement: Statement, asked: StatementFields, previous_key: bytes | None, now_ns: int, *, raw_tokens: bool
 ) -> SignedStatement:
     """The statement, if it is what was *asked* for: field by field, signed by its own, fresh key, started just now.
 
-    Raises BrokerError.
+    *raw_tokens*: whether it must have a token key; else it must have none. Raises BrokerError.
     """
     signed = statement.decode()
     stated = signed.statement
@@ -134,8 +137,12 @@ def check_statement(
     if mine != theirs:
         different = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
         raise BrokerError(f"the plugin's statement differs from what was asked for in key {different[0]}")
-    if stated.token_key is not None:
+    if raw_tokens and stated.token_key is None:
+        raise BrokerError("the plugin's statement names no token key, though raw tokens were asked for")
+    if not raw_tokens and stated.token_key is not None:
         raise BrokerError("the plugin's statement names a token key, which was not asked for")
+    if stated.token_key in (stated.epoch_key, previous_key) and raw_tokens:
+        raise BrokerError("the plugin's statement names an epoch key as its token key")
     if stated.epoch_key == previous_key:
         raise BrokerError("the plugin's statement names the key of the epoch before")
     if abs(stated.start_ns - now_ns) > _MAX_SKEW_NS:
@@ -209,12 +216,13 @@ def _fields(plan: Plan, past: Past, log_key: SigningLogKey) -> StatementFields:
         plugin_hash=plan.plugin_hash,
         configuration_hash=configuration.hash,
         manifest_hash=None,
-        filters=tuple(MarkedFilter(name) for name in settings.filters),
+        filters=settings.filters,
         principal_source=configuration.principal_source,
         unmarked_paths=configuration.unmarked_paths,
         tls_keys=configuration.listeners,
         attester=None,
         separated=plan.separated,
+        bridge_principals=settings.bridge_principals,
     )
 
 

@@ -11,12 +11,18 @@ from typing import Any
 
 from sigillo.broker.error import BrokerError
 from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.handshake import MAX_PAYLOAD, MAX_RATE
+from sigillo.core.statement import MAX_LISTED, Carrier, MarkedFilter
 from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
 
 VERSION = 1
 ON_BAD_CLOCK = ("refuse", "mark-unsynchronised")
+CARRIERS = {carrier.name.lower(): carrier for carrier in Carrier}
 DEFAULT_FILTER = "braid/agent/+/shadow/reported/#"
+DEFAULT_LISTEN = "127.0.0.1:8883"
+DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
+"""Where an own configuration is: 8883 is what its own listeners will have."""
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _SEGMENT_STEP = 4096
 _OPTIONS = {
@@ -25,7 +31,12 @@ _OPTIONS = {
     "listen": "--listen",
     "on_bad_clock": "--on-bad-clock",
     "executable": "--mosquitto",
-    "filters": "--filter",
+    "filters": "--filter and --carrier",
+    "conf": "--conf",
+    "raw_tokens": "--raw-tokens",
+    "max_rate": "--max-rate",
+    "max_payload": "--max-payload",
+    "bridge_principals": "--bridge-principal",
 }
 
 
@@ -33,17 +44,23 @@ _OPTIONS = {
 class Settings:
     """What the operator decides.
 
-    `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port.
-    `filters`: topics whose messages are marked. `segment_size`: bytes of a spool segment.
-    `max_principals`: how many identities can have marks in one epoch.
+    `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port of the listener
+    that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
+    it. `filters`: topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in
+    `RunTime`. `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
     """
 
     name: str
     operator: str
-    listen: str = "127.0.0.1:8883"
+    listen: str = DEFAULT_LISTEN
+    conf: str = ""
     on_bad_clock: str = "refuse"
     executable: str = "/usr/sbin/mosquitto"
-    filters: tuple[str, ...] = (DEFAULT_FILTER,)
+    filters: tuple[MarkedFilter, ...] = (MarkedFilter(DEFAULT_FILTER),)
+    raw_tokens: bool = False
+    max_rate: int = 0
+    max_payload: int = 0
+    bridge_principals: tuple[str, ...] = ()
     segment_size: int = 8 * 1024 * 1024
     max_principals: int = 65_536
 
@@ -69,13 +86,28 @@ class Settings:
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
-        _require(1 <= len(self.filters) <= 64, where, "filters", "must be 1 to 64 topic filters")
-        for name in self.filters:
-            try:
-                check_filter(name, "filters")
-            except DecodeError as error:
-                raise BrokerError(f"{where}: filters: {name!r} {error.reason}") from None
+        _require(not self.conf or self.conf.startswith("/"), where, "conf", "must be an absolute path")
+        _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
+        _require(
+            0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
+        )
+        self._check_filters(where)
         return self
+
+    def _check_filters(self, where: str) -> None:
+        _require(1 <= len(self.filters) <= MAX_LISTED, where, "filters", f"must be 1 to {MAX_LISTED} topic filters")
+        for marked in self.filters:
+            try:
+                check_filter(marked.topic_filter, "filters")
+            except DecodeError as error:
+                raise BrokerError(f"{where}: filters: {marked.topic_filter!r} {error.reason}") from None
+        has_datagrams = any(marked.carrier is Carrier.DATAGRAM for marked in self.filters)
+        _require(has_datagrams or not self.raw_tokens, where, "raw_tokens", "needs a filter with the carrier datagram")
+        names = self.bridge_principals
+        _require(len(names) <= MAX_LISTED, where, "bridge_principals", f"must be at most {MAX_LISTED} names")
+        good = all(0 < len(name.encode()) < 2**16 and "\0" not in name for name in names)
+        _require(good, where, "bridge_principals", "must be names of 1 to 65535 bytes")
+        _require(len(set(names)) == len(names), where, "bridge_principals", "names one twice")
 
     def encode(self) -> bytes:
         """The file."""
@@ -84,7 +116,9 @@ class Settings:
         ]
         lines.append(f"version = {VERSION}")
         for field in fields(self):
-            lines.append(f"{field.name} = {_toml(getattr(self, field.name))}")
+            value = getattr(self, field.name)
+            if field.name != "conf" or value:
+                lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 
 
@@ -98,16 +132,14 @@ def load(path: Path) -> Settings:
         raise BrokerError(f"{path}: {error.reason}; mend it or put it aside") from None
     if values.pop("version", None) != VERSION:
         raise BrokerError(f"{path}: version must be {VERSION}")
-    known = {field.name: field.type for field in fields(Settings)}
+    known = {field.name: str(field.type) for field in fields(Settings)}
     for name, value in values.items():
         if name not in known:
             raise BrokerError(f"{path}: {name} is no setting; remove it")
-        _check_type(path, name, value, str(known[name]))
+        values[name] = _typed(path, name, value, known[name])
     missing = sorted({"name", "operator"} - set(values))
     if missing:
         raise BrokerError(f"{path}: {missing[0]} is missing")
-    if "filters" in values:
-        values["filters"] = tuple(values["filters"])
     return Settings(**values).check(str(path))
 
 
@@ -129,26 +161,55 @@ def merge(path: Path, given: dict[str, Any]) -> Settings:
         raise BrokerError(
             f"{path}: does not exist yet; give --name HOST, the name under which clients reach the broker"
         )
-    return Settings(**{"operator": given["name"], **given}).check("options")
+    listen = DEFAULT_LISTEN_BESIDE if given.get("conf") else DEFAULT_LISTEN
+    return Settings(**{"operator": given["name"], "listen": listen, **given}).check("options")
 
 
-def _toml(value: str | int | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(quote, value))}]"
-    return quote(value) if isinstance(value, str) else str(value)
+def _toml(value: object) -> str:
+    match value:
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case MarkedFilter(carrier=Carrier.PROPERTY):
+            return quote(value.topic_filter)
+        case MarkedFilter():
+            return f"{{ topic = {quote(value.topic_filter)}, carrier = {quote(value.carrier.name.lower())} }}"
+        case bool():
+            return str(value).lower()
+        case str():
+            return quote(value)
+    return str(value)
 
 
 def _shown(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, MarkedFilter):
+        return f"{value.topic_filter} ({value.carrier.name.lower()})"
+    return (", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)) or "not set"
 
 
-def _check_type(path: Path, name: str, value: object, kind: str) -> None:
-    if kind.startswith("tuple"):
-        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    else:
-        good = type(value).__name__ == kind
-    if not good:
-        raise BrokerError(f"{path}: {name} must be {'a list of text' if kind.startswith('tuple') else kind}")
+def _typed(path: Path, name: str, value: object, kind: str) -> object:
+    """The setting's value of what TOML says. Raises BrokerError for another type."""
+    if not kind.startswith("tuple"):
+        if type(value).__name__ != kind:
+            raise BrokerError(f"{path}: {name} must be {kind}")
+        return value
+    if not isinstance(value, list):
+        raise BrokerError(f"{path}: {name} must be a list")
+    if name == "filters":
+        return tuple(_filter(path, item) for item in value)
+    if not all(isinstance(item, str) for item in value):
+        raise BrokerError(f"{path}: {name} must be a list of text")
+    return tuple(sorted(value))
+
+
+def _filter(path: Path, item: object) -> MarkedFilter:
+    """Text (the carrier property), or a table of `topic` and `carrier`."""
+    if isinstance(item, str):
+        return MarkedFilter(item)
+    if isinstance(item, dict) and item.keys() == {"topic", "carrier"} and isinstance(item["topic"], str):
+        if item["carrier"] not in list(CARRIERS):
+            raise BrokerError(f"{path}: filters: carrier of {item['topic']!r} must be one of {', '.join(CARRIERS)}")
+        return MarkedFilter(item["topic"], carrier=CARRIERS[item["carrier"]])
+    raise BrokerError(f'{path}: filters: each must be text, or {{ topic = "…", carrier = "…" }}')
 
 
 def _is_address(listen: str) -> bool:

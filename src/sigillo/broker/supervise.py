@@ -22,13 +22,15 @@ from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
+from sigillo.broker.settings import Settings
+from sigillo.core.errors import SigilloError
 
 _STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "archive": 20.0}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _CHILDREN = ("broker", "launcher", "archive")
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
 
 
@@ -50,26 +52,28 @@ class Supervisor:
         self._deaf = False
         self._selector = selectors.DefaultSelector()
         self._running: dict[str, _Running] = {}
-        self._stop_requested = False
+        self._settings: Settings | None = None
+        self._stop_requested = self._reload_requested = False
         self._failed = False
         self._ready = self._started = False
         self._epoch_reason: Value = None
         self._wake_reader, self._wake_writer = socket.socketpair()
 
     def run(self, plan: Callable[[], Plan]) -> bool:
-        """Run until stopped; *plan* is asked before each epoch. Returns whether all went well.
+        """Run until stopped (SIGINT, SIGTERM); *plan* is asked before each epoch. Returns whether all went well.
 
+        SIGHUP is passed on to the broker, which ends its epoch: a new one follows.
         Raises what *plan* raises; nothing that was started is left running.
         """
         self._watch_signals()
         try:
-            self._epoch(plan())
+            self._epoch(plan)
             while self._goes_on():
                 self._report(Event(EventName.RESTARTING, {"reason": self._epoch_reason}))
-                self._epoch(plan())
+                self._epoch(plan)
         finally:
             self._stop_all()
-            for number in (*_STOP_SIGNALS, signal.SIGCHLD):
+            for number in (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
         return not self._failed
@@ -79,10 +83,12 @@ class Supervisor:
             return False
         return self._epoch_reason in _RESTARTING_REASONS
 
-    def _epoch(self, plan: Plan) -> None:
+    def _epoch(self, ask: Callable[[], Plan]) -> None:
         """One epoch, from the start of its launcher to the end of broker and launcher."""
+        plan = ask()
         self._ready = self._started = False
         self._epoch_reason = None
+        self._part_with_archive(plan.settings)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             self._start_worker("launcher", lambda report: launch(plan, ours, report), ours.fileno())
@@ -97,12 +103,32 @@ class Supervisor:
         if self._started and "archive" not in self._running:
             self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
         while self._all_alive(*_CHILDREN):
+            self._pass_reload_on(ask)
             self._turn(None)
         self._let_follow()
         by_themselves = [name for name in _CHILDREN if not self._alive(name)]
         self._stop("broker")
         self._wait("launcher")
         self._judge(by_themselves)
+
+    def _part_with_archive(self, settings: Settings) -> None:
+        """The archive lives through epochs; one that was started with other settings does not."""
+        if self._settings not in (None, settings) and "archive" in self._running:
+            self._stop("archive")
+            del self._running["archive"]
+        self._settings = settings
+
+    def _pass_reload_on(self, ask: Callable[[], Plan]) -> None:
+        """A reload of the broker ends its epoch, and the next one reads everything anew: only if that can be used."""
+        if not self._reload_requested:
+            return
+        self._reload_requested = False
+        try:
+            ask()
+        except (SigilloError, OSError) as error:
+            self._report(Event(EventName.RELOAD_REFUSED, {"reason": cut(str(error))}))
+        else:
+            self._running["broker"].child.send(signal.SIGHUP)
 
     def _all_alive(self, *names: str) -> bool:
         """Whether to go on waiting: nobody of *names* has ended, and nobody wants us to stop."""
@@ -129,7 +155,7 @@ class Supervisor:
     def _start_broker(self, plan: Plan, theirs: socket.socket) -> None:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)  # better a lost log line than a broker that waits for ours
-        command = [plan.settings.executable, "-c", str(plan.folder.broker_configuration)]
+        command = [plan.settings.executable, "-c", str(plan.configuration.file)]
         child = start_program(
             "broker",
             self._accounts.broker,
@@ -196,11 +222,15 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         for number in _STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
+        signal.signal(signal.SIGHUP, self._on_reload_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
 
     def _on_stop_signal(self, _number: int, _frame: object) -> None:
         self._stop_requested = True
+
+    def _on_reload_signal(self, _number: int, _frame: object) -> None:
+        self._reload_requested = True
 
     def _turn(self, timeout_s: float | None) -> None:
         """Wait for something to happen (at most *timeout_s*), and take it in."""

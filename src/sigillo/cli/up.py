@@ -14,15 +14,17 @@ import click
 from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
 from sigillo.broker.clock import ClockSource, sample
-from sigillo.broker.configuration import file_hash, read_configuration
+from sigillo.broker.configuration import Configuration, file_hash, read_configuration
+from sigillo.broker.derivation import derive_configuration
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.installation import check_certificate, install, install_plugin
 from sigillo.broker.launcher import Plan
-from sigillo.broker.settings import ON_BAD_CLOCK, Settings, merge
+from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, ON_BAD_CLOCK, Settings, load, merge
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
+from sigillo.core.statement import MarkedFilter
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WARN_DAYS = 30
@@ -36,18 +38,43 @@ Examples:
   sigillo up /var/lib/sigillo --name broker.example.org --listen 0.0.0.0:8883 --operator "Example Broker"
   sigillo up /var/lib/sigillo
   sigillo up operator --name localhost --on-bad-clock mark-unsynchronised
+  sigillo up /var/lib/sigillo --name broker.example.org --conf /etc/mosquitto/mosquitto.conf
 """,
 )
 @click.argument("directory", metavar="[DIR]", default="operator", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--name", help="Host name of the broker: in its certificate and the log's origin. Needed the first time.")
 @click.option("--listen", metavar="ADDR:PORT", help="Where to listen.  [default: 127.0.0.1:8883]")
+@click.option(
+    "--conf",
+    type=_FILE,
+    help="Certify the broker of your own mosquitto.conf; then --listen is where the archive connects.  "
+    "[default there: 127.0.0.1:18883]",
+)
 @click.option("--operator", help="Who runs this broker, as every verdict will name it.  [default: the name]")
 @click.option(
     "--on-bad-clock",
     type=click.Choice(ON_BAD_CLOCK),
     help="While the clock is not synchronised: refuse messages, or mark them as such.  [default: refuse]",
 )
-@click.option("--filter", "filters", multiple=True, metavar="FILTER", help="Topics to mark; may be repeated.")
+@click.option("--filter", "topics", multiple=True, metavar="FILTER", help="Topics to mark; may be repeated.")
+@click.option(
+    "--carrier", type=click.Choice(list(CARRIERS)), help="How marks of these topics travel.  [default: property]"
+)
+@click.option(
+    "--raw-tokens",
+    is_flag=True,
+    default=None,
+    help="Carrier datagram: tokens of 64 bytes, for readers of the existing format.",
+)
+@click.option("--max-rate", type=int, metavar="N", help="Most messages a second of one principal.  [default: no limit]")
+@click.option("--max-payload", type=int, metavar="BYTES", help="Largest payload.  [default: no limit]")
+@click.option(
+    "--bridge-principal",
+    "bridge_principals",
+    multiple=True,
+    metavar="NAME",
+    help="A bridge whose marks of another broker are kept; may be repeated.",
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -63,7 +90,13 @@ def command(
     listen: str | None,
     operator: str | None,
     on_bad_clock: str | None,
-    filters: tuple[str, ...],
+    conf: Path | None,
+    topics: tuple[str, ...],
+    carrier: str | None,
+    raw_tokens: bool | None,
+    max_rate: int | None,
+    max_payload: int | None,
+    bridge_principals: tuple[str, ...],
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -73,6 +106,7 @@ def command(
 
     The first run makes DIR: a complete configuration, a local CA, the log key. Later runs take everything from there;
     an option that says something else is an error. As root the broker runs as user mosquitto, the rest as user sigillo.
+    SIGHUP ends the epoch and begins another, with every file read anew.
 
     Exit code: 0 stopped as asked, 1 a part of it died, 2 it could not start.
     """
@@ -81,9 +115,15 @@ def command(
         "listen": listen,
         "operator": operator,
         "on_bad_clock": on_bad_clock,
-        "filters": filters or None,
+        "conf": str(conf.absolute()) if conf else None,
+        "filters": _filters(topics, carrier),
+        "raw_tokens": raw_tokens,
+        "max_rate": max_rate,
+        "max_payload": max_payload,
+        "bridge_principals": tuple(sorted(bridge_principals)) or None,
         "executable": str(executable.absolute()) if executable else None,
     }
+    start = Path.cwd()
     folder = OperatorFolder.at(directory)
     settings = merge(folder.settings, {option: value for option, value in given.items() if value is not None})
     _check_executable(settings)
@@ -92,7 +132,7 @@ def command(
     accounts = _accounts(folder.path)
     with _locked(folder.path) as lock:
         _prepare(folder, settings, accounts, plugin, report, update_plugin=update_plugin)
-        went_well = Supervisor(accounts, lock, report).run(lambda: _plan(folder, settings, accounts))
+        went_well = Supervisor(accounts, lock, report).run(lambda: _plan(folder, accounts, start))
     context.exit(0 if went_well else 1)
 
 
@@ -157,19 +197,32 @@ def _is_explicit_plugin() -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _plan(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> Plan:
-    """What the next epoch states; hashed now, just before it starts."""
+def _filters(topics: tuple[str, ...], carrier: str | None) -> tuple[MarkedFilter, ...] | None:
+    if not topics and not carrier:
+        return None
+    return tuple(MarkedFilter(topic, carrier=CARRIERS[carrier or "property"]) for topic in topics or (DEFAULT_FILTER,))
+
+
+def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
+    """What the next epoch states; read and hashed now, just before it starts. *start*: where `up` was started."""
+    settings = load(folder.settings)
     clock = sample()
     _check_clock(clock, settings, folder)
     return Plan(
         folder=folder,
         settings=settings,
-        configuration=read_configuration(folder, settings.listen),
+        configuration=_configuration(folder, settings, accounts, start),
         executable_hash=file_hash(Path(settings.executable)),
         plugin_hash=file_hash(folder.plugin),
         clock=clock,
         separated=accounts.separated,
     )
+
+
+def _configuration(folder: OperatorFolder, settings: Settings, accounts: Accounts, start: Path) -> Configuration:
+    if settings.conf:
+        return derive_configuration(folder, settings, accounts.broker, start)
+    return read_configuration(folder, settings.listen)
 
 
 def _check_clock(clock: ClockSource, settings: Settings, folder: OperatorFolder) -> None:

@@ -13,13 +13,19 @@ from sigillo.report.escape import escape
 
 _Fields = Mapping[str, Value]
 _COUNTS_S = 5.0
-_REFUSALS = {
+_WORDS = {
     "refused_clock": "refused for the clock",
     "refused_spool": "refused because the spool is full",
     "refused_principals": "refused because the table of principals is full",
     "refused_topics": "refused on sigillo/ topics",
-    "refused_names": "refused for names that are no text",
+    "refused_names": "refused for names that are no text or too long",
+    "refused_datagrams": "refused for keys that are the broker's",
+    "refused_rate": "refused for the rate",
+    "refused_size": "refused for the size",
     "stripped": "forged time-mark properties stripped",
+    "repeats": "repeats of messages marked before",
+    "plain": "payloads that are no signed datagram, marked by property",
+    "dropped_wills": "last wills dropped",
 }
 UNSAID = frozenset({EventName.BROKER_STARTED, EventName.ARCHIVE_UNLINKED, EventName.STOPPING})
 """What says nothing to people: others of the events beside them do."""
@@ -43,6 +49,7 @@ class Narrator:
             EventName.ARCHIVED: self._on_archived,
             EventName.BROKER_LOG: self._on_broker_log,
             EventName.ODD_PACKET: self._on_odd_packet,
+            EventName.RELOAD_REFUSED: self._on_reload_refused,
             EventName.RESTARTING: self._on_restarting,
             EventName.KILLED: self._on_killed,
             EventName.STOPPED: self._on_stopped,
@@ -92,6 +99,9 @@ class Narrator:
     def _on_odd_packet(self, fields: _Fields) -> None:
         self._say(f"warning: {fields['reason']}")
 
+    def _on_reload_refused(self, fields: _Fields) -> None:
+        self._say(f"warning: no reload, this epoch goes on: {fields['reason']}")
+
     def _on_restarting(self, fields: _Fields) -> None:
         self._linked_before = False
         self._say(f"the broker ended its run ({fields['reason']}); a new epoch starts")
@@ -136,7 +146,7 @@ class Narrator:
 
     def _on_ended(self, fields: _Fields) -> None:
         if "marked" in fields:
-            self._counts = {name: fields[name] for name in ("marked", *_REFUSALS)}
+            self._counts = {name: fields[name] for name in ("marked", *_WORDS)}
             self._say_counts(now=True)
         how = f"ended ({fields['reason']})" if fields["clean"] else "ended WITHOUT a signed end"
         self._say(f"epoch {fields['epoch']} {how}, last mark {fields['last_sequence']}")
@@ -156,9 +166,9 @@ class Narrator:
             return
         self._due = time.monotonic() + _COUNTS_S
         self._said = dict(self._counts)
-        refusals = [f"{self._counts[name]} {why}" for name, why in _REFUSALS.items() if self._counts[name]]
+        others = [f"{self._counts[name]} {why}" for name, why in _WORDS.items() if self._counts[name]]
         marked = self._counts["marked"]
-        self._say(f"{marked} message{'' if marked == 1 else 's'} marked{'; ' if refusals else ''}{', '.join(refusals)}")
+        self._say(f"{marked} message{'' if marked == 1 else 's'} marked{'; ' if others else ''}{', '.join(others)}")
 
 
 def _texts(value: Value) -> list[str]:
