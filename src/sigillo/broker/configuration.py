@@ -89,8 +89,8 @@ pattern write braid/agent/%u/shadow/reported/#
 pattern read braid/agent/%u/shadow/desired/#
 """
 _COMPANIONS = """
-# For subscribers of MQTT 3.1.1: the marks of the carrier `topic`.
-pattern read sigillo/#
+# The marks of the carrier `topic`: a device reads those of its own messages. Give your readers theirs.
+pattern read sigillo/mark/braid/agent/%u/#
 """
 
 
