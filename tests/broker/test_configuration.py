@@ -127,7 +127,10 @@ def test_devices_write_under_their_own_id_only() -> None:
 
 
 def test_everybody_may_read_the_marks_of_the_carrier_topic() -> None:
-    assert "pattern read sigillo/mark/braid/agent/%u/#" in access_list((MarkedFilter("a/#", carrier=Carrier.TOPIC),)).decode()
+    assert (
+        "pattern read sigillo/mark/braid/agent/%u/#"
+        in access_list((MarkedFilter("a/#", carrier=Carrier.TOPIC),)).decode()
+    )
 
 
 def test_the_plugin_hears_whether_there_is_an_access_list(folder: OperatorFolder) -> None:

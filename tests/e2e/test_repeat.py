@@ -11,6 +11,8 @@ import socket
 import ssl
 from pathlib import Path
 
+import pytest
+
 from .conftest import Operator, Tracker, export, sigillo, trust
 
 CONNECT, CONNACK, PUBLISH, DUP, PUBREC, PUBREL, PUBCOMP = 0x10, 0x20, 0x34, 0x08, 0x50, 0x62, 0x70
@@ -59,7 +61,11 @@ class Wire:
         assert self.receive() == packet(PUBCOMP, PACKET_ID)
 
 
-def test_a_duplicate_that_the_broker_swallows_is_shown_as_the_repeat_it_is(operator: Operator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("carrier", [["property"], ["datagram"], ["datagram", "--raw-tokens"]], ids=" ".join)
+def test_a_duplicate_that_the_broker_swallows_is_shown_as_the_repeat_it_is(
+    operator: Operator, tmp_path: Path, carrier: list[str]
+) -> None:
+    operator.options = ("--carrier", *carrier)
     operator.start()
     tracker = Tracker("crate-1", operator.folder.parent / "crate-1", qos=1).enrol(operator, "p256")
     tracker.publish(operator, 1)
@@ -79,3 +85,4 @@ def test_a_duplicate_that_the_broker_swallows_is_shown_as_the_repeat_it_is(opera
     )
     assert verdict["verified"] is True
     assert "repeat" in json.dumps(verdict["checks"])
+    assert verdict["summary"]["repeat_count"] == 1
