@@ -20,10 +20,14 @@ from sigillo.core.datagram import decode_datagram
 from sigillo.core.device_key import der_signature
 from sigillo.core.reading import decode_reading
 from sigillo.device.folder import load_device_folder
-from sigillo.device.key import load_public_key
+from sigillo.device.key import load_csr, load_public_key
 from sigillo.device.store import Outbox
 from sigillo.x509 import spki_of
 
+from ..adversary.broker import Broker
+from ..adversary.device import Device
+from ..adversary.maker import Maker, line
+from ..adversary.story import verdict_on
 from .plain_broker import running, until
 from .token import MODULE, PIN, Token
 
@@ -69,6 +73,21 @@ def test_the_token_signs_the_request_for_a_certificate(token: Token, tmp_path: P
     done = subprocess.run(command, capture_output=True, check=True)
     assert b"CN = crate-1" in done.stdout and b"verify OK" in done.stderr
     assert (crate / "signing.pub.pem").read_bytes() in done.stdout
+
+
+@pytest.mark.parametrize("form", ["datagram", "cose"])
+def test_a_maker_certifies_a_key_in_a_token_and_evidence_verifies(token: Token, crate: Path, form: str) -> None:
+    """From the request that the token signed to a verdict that says who asserts that the key is in hardware."""
+    maker, broker, tracker = Maker(), Broker(), Device("crate-1")
+    request = load_csr(crate / "signing.csr.pem")
+    chain = maker.certify(request.public_key(), "crate-1")
+    payload = token.device("sign", crate, "--body", "{}", "--form", form).stdout
+    broker.publish(tracker, payload=payload)
+    policy = broker.policy(devices=(maker.device(tracker, hardware=True),), makers=(maker.trust(hardware=True),))
+    verdict = verdict_on([line(tracker, chain), *broker.lines], policy)
+    assert verdict.verified, verdict.reason
+    assert any("asserts; nothing here shows it" in limit for limit in verdict.limits)
+    assert not verdict_on(broker.lines, policy).verified
 
 
 def test_a_generated_key_cannot_be_taken_out(token: Token, crate: Path) -> None:
@@ -225,8 +244,9 @@ def point_of(crate: Path) -> bytes:
 
 
 def test_two_trackers_of_one_token_travel(token: Token, crate: Path, tmp_path: Path) -> None:
-    """Two threads, one token: one login, and no two calls at a time."""
-    token.device("new", "crate-2", "-o", tmp_path / "crate-2", "--pkcs11", token.uri("crate-2"), "--generate")
+    """Two threads, one token under two names: one login, and no two calls at a time."""
+    by_serial = token.uri("crate-2").replace("token=Crate", f"serial={token.serial}")
+    token.device("new", "crate-2", "-o", tmp_path / "crate-2", "--pkcs11", by_serial, "--generate")
     with running() as broker, broker.reader() as received:
         for folder in (crate, tmp_path / "crate-2"):
             device = load_device_folder(folder)

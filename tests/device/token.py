@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,9 +32,15 @@ class Token:
         self.pin_file.write_text(f"{PIN}\n")
         self.util("--init-token", "--free", "--label", self.label, "--so-pin", "12345678", "--pin", PIN)
 
-    def util(self, *arguments: str) -> None:
+    def util(self, *arguments: str) -> str:
         command = ["softhsm2-util", *arguments]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True, timeout=60)
+        return done.stdout
+
+    @property
+    def serial(self) -> str:
+        """The token's serial number, which a URI may name it by."""
+        return re.findall(r"Serial number: +(\w+)", self.util("--show-slots"))[0]
 
     def uri(self, name: str = "crate-1", pin_file: Path | None = None) -> str:
         source = pin_file or self.pin_file

@@ -109,10 +109,17 @@ def _session(uri: TokenUri) -> Iterator[pkcs11.Session]:
     with _lock:
         try:
             if name not in _sessions:
-                _sessions[name] = _token(uri).open(user_pin=_pin(uri))
+                _sessions[name] = _opened(_token(uri), uri)
             yield _sessions[name]
         except pkcs11.PKCS11Error as error:
             raise DeviceError(f"{uri.token_name}: {_meaning(error)}") from None
+
+
+def _opened(token: pkcs11.Token, uri: TokenUri) -> pkcs11.Session:
+    try:
+        return token.open(user_pin=_pin(uri))
+    except pkcs11.UserAlreadyLoggedIn:  # by a URI that names the same token otherwise
+        return token.open()
 
 
 def _token(uri: TokenUri) -> pkcs11.Token:
