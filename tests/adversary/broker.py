@@ -8,6 +8,7 @@ same bytes.
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -209,8 +210,12 @@ class Broker:
 
     def policy(self, *devices: Device, **changes: Any) -> Policy:
         """A strict policy that trusts this broker and these devices; *changes* replace its parts."""
-        own = Policy((self.trust(),), ClockTrust(SECOND), tuple(device.trust for device in devices), MissingTrust())
-        parts = {"operators": own.operators, "clock": own.clock, "devices": own.devices, "missing": own.missing}
+        parts: dict[str, Any] = {
+            "operators": (self.trust(),),
+            "clock": ClockTrust(SECOND),
+            "devices": tuple(device.trust for device in devices),
+            "missing": MissingTrust(),
+        }
         return Policy(**{**parts, **changes})
 
     def file(self) -> bytes:
@@ -221,8 +226,9 @@ class Broker:
 def evidence_file(lines: Iterable[Line]) -> bytes:
     """Header, these lines, and the trailer that fits them."""
     body = list(lines)
-    epochs = sum(isinstance(line, EpochLine) for line in body)
-    return b"".join(encode_line(line) for line in (Header(), *body, Trailer(epochs, len(body) - epochs)))
+    kinds = Counter(line.kind for line in body)
+    trailer = Trailer(kinds["epoch"], kinds["message"], kinds["certificate"])
+    return b"".join(encode_line(line) for line in (Header(), *body, trailer))
 
 
 def packed(data: bytes) -> bytes:

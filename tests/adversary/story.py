@@ -15,6 +15,7 @@ from sigillo.core.verify import verify
 
 from .broker import NOW_NS, Broker, evidence_file
 from .device import Device
+from .maker import Maker, line
 
 
 @dataclass
@@ -39,6 +40,35 @@ class Story:
     @property
     def policy(self) -> Policy:
         return self.broker.policy(*self.devices)
+
+
+@dataclass
+class MakerStory(Story):
+    """The reader pins the maker of the first two trackers, not their keys; the second's was renewed."""
+
+    maker: Maker = field(default_factory=Maker)
+    hardware: bool = False
+
+    @property
+    def policy(self) -> Policy:
+        devices = [self.maker.device(device, self.hardware) for device in (self.first, self.second)]
+        makers = (self.maker.trust(self.hardware),)
+        return self.broker.policy(devices=(*devices, self.third.trust), makers=makers)
+
+    @property
+    def lines(self) -> list[Line]:
+        """Certificates and what the broker has."""
+        chains = [line(self.first, self.maker.below("Fleet").certify(self.first))]
+        renewed = [self.maker.certify(self.second, serial=serial) for serial in (3, 4)]
+        chains += sorted((line(self.second, chain) for chain in renewed), key=lambda made: made.order)
+        return [*chains, *self.broker.lines]
+
+
+def certified() -> MakerStory:
+    """Each tracker publishes once, two of them with keys that their maker certifies."""
+    story = MakerStory()
+    story.publish()
+    return story
 
 
 def honest() -> Story:

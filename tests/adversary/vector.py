@@ -1,4 +1,4 @@
-"""Writes vectors/evidence and vectors/policy: `python -m tests.adversary.vector`, after a change of format or case."""
+"""Writes vectors/certificate, evidence and policy: `python -m tests.adversary.vector`, after a change of format."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography import x509
+
 from sigillo.core.appraise import appraise
-from sigillo.core.evidence import Line
+from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signing_key
+from sigillo.core.device_key import DeviceKey
+from sigillo.core.evidence import CertificateLine, Line
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
 
+from ..core.certificate_case import Case, accepted, refused
+from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REFUSED
+from ..vector.file import Value, format_vector
 from .broker import HASHES, NOW_NS, SECOND, evidence_file
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
-from .story import Story, honest, messages
+from .maker import START, Maker
+from .maker import line as certificate_line
+from .story import Story, certified, honest, messages
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -32,7 +41,7 @@ def files() -> dict[str, bytes]:
         made[f"evidence/accept/{name}.policy.toml"] = encode_policy(policy).encode()
         text = json.dumps(verdict, indent=1, ensure_ascii=False)
         made[f"evidence/accept/{name}.verdict.json"] = f"{text}\n".encode()
-    made["evidence/reject/policy.toml"] = encode_policy(base().policy).encode()
+    made["evidence/reject/policy.toml"] = encode_policy(reject_policy()).encode()
     made |= {f"evidence/reject/unreadable-{name}.jsonl": data for name, data in unreadable().items()}
     made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
     made["policy/accept/minimal.toml"] = MINIMAL.encode()
@@ -40,7 +49,25 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
+    return made | certificates()
+
+
+def certificates() -> dict[str, bytes]:
+    """Chains that count, and chains that do not."""
+    made: dict[str, bytes] = {}
+    for verdict, cases in (("accept", accepted()), ("reject", {**refused(), **unreadable_certificates()})):
+        for name, case in cases.items():
+            fields: dict[str, Value] = {"device": case.device, "ca": case.ca}
+            fields |= {f"chain_{number}": found for number, found in enumerate(case.chain, start=1)}
+            fields |= {"time": case.time_ns}
+            fields |= {"reason": case.reason} if case.reason else {"public_key": leaf_key(case).spki}
+            if len(case.chain[0]) < MAX_CERTIFICATE:
+                made[f"certificate/{verdict}/{name}.txt"] = format_vector(fields).encode()
     return made
+
+
+def leaf_key(case: Case) -> DeviceKey:
+    return signing_key(decode_certificate(case.chain[0]))
 
 
 def base() -> Story:
@@ -49,6 +76,13 @@ def base() -> Story:
     story.broker.publish(story.first)
     story.broker.publish(story.second)
     return story
+
+
+def reject_policy() -> Policy:
+    """Trusts the base story; the third tracker's key is for its maker to certify."""
+    story = base()
+    devices = (story.first.trust, story.second.trust, Maker().device(story.third))
+    return story.broker.policy(devices=devices, makers=(Maker().trust(),))
 
 
 def relaxed() -> tuple[bytes, Policy]:
@@ -87,7 +121,15 @@ def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
         "two-epochs": (story.broker.file(), story.policy),
         "repeat-after-crash": repeated(),
         "relaxed": relaxed(),
+        "certified": certified_keys(),
     }
+
+
+def certified_keys() -> tuple[bytes, Policy]:
+    """Keys that a maker certifies, one of them renewed, and the maker believed that they are in hardware."""
+    story = certified()
+    story.hardware = True
+    return evidence_file(story.lines), story.policy
 
 
 def unreadable() -> dict[str, bytes]:
@@ -102,6 +144,7 @@ def unreadable() -> dict[str, bytes]:
         return b"".join([header, epoch, changed, second, trailer])
 
     topic = b'"topic":"braid'
+    certificate = certificate_line("crate-3", Maker().certify(base().third))
     return {
         "empty": b"",
         "no-header": b"".join(lines[1:]),
@@ -112,6 +155,9 @@ def unreadable() -> dict[str, bytes]:
         "carriage-returns": data.replace(b"\n", b"\r\n"),
         "blank-line": with_first(lambda line: b"\n" + line),
         "byte-order-mark": b"\xef\xbb\xbf" + data,
+        "certificate-after-an-epoch": evidence_file([*base().broker.lines[:1], certificate, *base().broker.lines[1:]]),
+        "certificate-twice": evidence_file([certificate, certificate, *base().broker.lines]),
+        "certificate-that-is-none": evidence_file([CertificateLine("crate-3", (b"0\0",)), *base().broker.lines]),
         "version-2": data.replace(b'"version":1', b'"version":2'),
         "wrong-count-of-messages": data.replace(b'"messages":2', b'"messages":3'),
         "wrong-count-of-epochs": data.replace(b'"epochs":1', b'"epochs":2'),
@@ -179,6 +225,11 @@ def not_verified() -> dict[str, bytes]:
     publish("08-bound-too-large", clock=Clock("bounded", SECOND + 1))
     publish("09-not-signed", payload=b"21.5")
     publish("09-signed-by-another-device", payload=Device("crate-1", "p256", seed="another").datagram())
+    for name, chain in not_certified().items():
+        story = base()
+        story.broker.publish(story.third)
+        certificates = [certificate_line(story.third, chain)] if chain else []
+        made[f"09-{name}"] = evidence_file([*certificates, *story.broker.lines])
     start("09-nobody-authenticated", principal_source=PrincipalSource.UNAUTHENTICATED)
     story = base()
     story.broker.lines.append(story.broker.mark(story.first.topic, story.first.datagram(), "crate-2"))
@@ -200,6 +251,18 @@ def not_verified() -> dict[str, bytes]:
     return made
 
 
+def not_certified() -> dict[str, list[x509.Certificate]]:
+    """Chains that the third tracker's message cannot do with."""
+    third = base().third
+    return {
+        "no-certificate": [],
+        "certificate-of-another-device": Maker().certify(third, "crate-2"),
+        "certificate-of-another-maker": Maker("Other Trackers").certify(third),
+        "certificate-expired": Maker().certify(third, not_after=START),
+        "certificate-of-another-key": Maker().certify(Device("crate-3", "p256", seed="another")),
+    }
+
+
 def malleated(mark: bytes) -> bytes:
     """The mark with S + L for S: a second form of the same Ed25519 signature."""
     return mark[:-32] + (int.from_bytes(mark[-32:], "little") + GROUP_ORDER).to_bytes(32, "little")
@@ -216,7 +279,7 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    folders = (VECTORS / "evidence", VECTORS / "policy")
+    folders = (VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.broker.authority import Authority
 from sigillo.core.datagram import decode_datagram
@@ -21,6 +22,7 @@ from sigillo.core.reading import decode_reading
 from sigillo.device.key import load_certificate, load_csr, load_public_key
 from sigillo.device.registry import certificate_id
 from sigillo.device.store import Outbox
+from tests.adversary.maker import DAY, START, Maker
 from tests.device.plain_broker import PATIENCE_S, PlainBroker, private_pem, public_pem, running, until
 
 SIGILLO = [sys.executable, "-m", "sigillo.cli.main"]
@@ -177,6 +179,21 @@ def test_add_a_tracker_that_made_its_own_keys(operator: Path, crate: Path, tmp_p
     (tmp_path / "tls.pub.pem").write_bytes(public_pem(load_csr(csr).public_key()))
     refused("add", operator, "other", "--pubkey", tmp_path / "tls.pub.pem", match="in use as")
     run("add", operator, "7c:9e:bd", "--cert", fields["certificate"])
+
+
+def test_add_a_certificate_of_the_signing_key(operator: Path, crate: Path, tmp_path: Path) -> None:
+    """The maker certifies the device's request; the operator keeps it, now and after a renewal by id."""
+    maker, request = Maker(), load_csr(crate / "signing.csr.pem")
+    path = tmp_path / "signing.cert.pem"
+    for serial, device in ((2, crate), (3, "crate-1")):
+        chain = maker.certify(request.public_key(), "crate-1", serial=serial, not_after=START + 9000 * DAY)
+        path.write_bytes(chain[0].public_bytes(Encoding.PEM))
+        text = run("add", operator, device, "--signing-certificate", path).stdout.decode()
+        assert "Evidence brings the certificate of its signing key" in text
+        assert load_public_key(crate / "signing.pub.pem").fingerprint in text
+    assert len(list((operator / "devices" / "crate-1" / "certificates").iterdir())) == 2
+    refused("add", operator, "crate-2", "--signing-certificate", path, match='is of "crate-1", not of device "crate-2"')
+    refused("add", operator, crate, "--signing-certificate", tmp_path / "none", match="none: cannot be read")
 
 
 def test_add_refuses(operator: Path, crate: Path, tmp_path: Path) -> None:

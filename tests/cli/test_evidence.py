@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.archive.store import Message, Store
 from sigillo.archive.subscriber import read_marked
@@ -25,6 +26,7 @@ from sigillo.core.verify import verify
 
 from ..adversary.broker import NOW_NS, Broker
 from ..adversary.device import Device, ed25519_key
+from ..adversary.maker import Maker
 from ..broker.operator import installed, keep, segment
 
 SIGILLO = [sys.executable, "-m", "sigillo.cli.main"]
@@ -85,6 +87,26 @@ def test_a_file_of_two_devices_verifies(scene: Scene, tmp_path: Path) -> None:
     verify(split_lines([target.read_bytes()]), scene.broker.policy(*DEVICES), NOW_NS)
     ends = ["end" in json.loads(line) for line in target.read_bytes().splitlines() if b'"epoch"' in line]
     assert ends == [True, False], "an end is there where it is known"
+
+
+def test_certificates_of_the_devices_are_brought_along(scene: Scene, tmp_path: Path) -> None:
+    """Of the devices of the file, and no others; in the order of the format, whatever the folder's."""
+    maker, target = Maker(), tmp_path / "evidence.jsonl"
+    chains = [maker.certify(device, serial=serial) for device in DEVICES for serial in (9, 2)]
+    for device, chain in zip((DEVICES[0], DEVICES[0], DEVICES[1], DEVICES[1]), chains, strict=True):
+        folder = scene.folder.path / "devices" / device.id / "certificates"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{chain[0].serial_number}.pem").write_bytes(chain[0].public_bytes(Encoding.PEM))
+    said = run("--store", scene.folder.path, "--device", "crate-2", "--device", "crate-1", "-o", target)
+    assert said == f"{target}: 8 messages, 2 epochs\n  4 certificates of signing keys\n"
+    assert kinds(target)[:6] == ["header", *["certificate"] * 4, "epoch"]
+    policy = scene.broker.policy(devices=tuple(map(maker.device, DEVICES)), makers=(maker.trust(),))
+    verify(split_lines([target.read_bytes()]), policy, NOW_NS)
+    fields = json.loads(run("--store", scene.folder.path, "--device", "crate-1", "-o", target, "--force", "--json"))
+    assert fields["certificates"] == 2
+    (folder / "9.pem").write_text("not one")
+    refusal = run("--store", scene.folder.path, "--device", "crate-2", "-o", target, "--force", expect=2)
+    assert "9.pem: is not a list of certificates" in refusal
 
 
 def test_packed_files_have_the_same_lines(scene: Scene, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.core.policy import encode_policy
 
-from ..adversary.broker import Broker
+from ..adversary.broker import Broker, evidence_file
 from ..adversary.device import Device
-from ..adversary.story import Story
+from ..adversary.maker import Maker
+from ..adversary.story import Story, certified
 from .command import Files, on_disk, refused, sigillo
 
 
@@ -42,6 +44,26 @@ def test_json(files: Files) -> None:
     assert [epoch["previous_ending"] for epoch in value["epochs"]] == ["none", "clean"]
     assert value["epochs"][0]["end"]["last_sequence"] == 6
     assert [message["principal"] for message in value["messages"][:3]] == ["crate-1", "crate-2", "crate-3"]
+
+
+def test_certificates_are_listed_and_exported_commands_verify_them(tmp_path: Path) -> None:
+    story = certified()
+    (tmp_path / "e.jsonl").write_bytes(evidence_file(story.lines))
+    (tmp_path / "p.toml").write_text(encode_policy(story.policy))
+    out = sigillo("inspect", tmp_path / "e.jsonl").out
+    assert "certificate of crate-1: serial number 2, valid 2026-10-19 11:06:40.000 – 2027-10-19" in out
+    value = json.loads(sigillo("inspect", tmp_path / "e.jsonl", "--json").out)
+    assert [(found["device"], found["chain"]) for found in value["certificates"]] == [
+        ("crate-1", 2),
+        ("crate-2", 1),
+        ("crate-2", 1),
+    ]
+    folder = tmp_path / "exhibits"
+    assert sigillo("inspect", tmp_path / "e.jsonl", "--policy", tmp_path / "p.toml", "--export", folder).code == 0
+    assert run_commands(folder) == 0
+    assert (folder / "commands.sh").read_text().count("openssl verify -attime ") == 2
+    (folder / "000002-certificate.ca.pem").write_bytes(Maker("Other").certificate.public_bytes(Encoding.PEM))
+    assert run_commands(folder) != 0
 
 
 def test_a_long_file_is_cut_for_people(tmp_path: Path) -> None:

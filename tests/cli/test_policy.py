@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.core.policy import decode_policy
 from sigillo.report.exhibit import pem
 
-from ..adversary.broker import HASHES, Broker
+from ..adversary.broker import HASHES, Broker, evidence_file
 from ..adversary.device import Device
+from ..adversary.maker import Maker
+from ..adversary.story import certified
 from .command import on_disk, refused, sigillo
 
 BROKER = Broker()
@@ -63,6 +66,36 @@ def test_options_reach_the_policy(folder: Path) -> None:
     assert answer.out.count("warning: ") == 5
 
 
+def test_a_policy_that_trusts_a_maker(folder: Path) -> None:
+    story = certified()
+    trust = story.maker.trust()
+    (folder / "ca.pem").write_bytes(story.maker.certificate.public_bytes(Encoding.PEM))
+    third = f"--device=crate-3={folder}/devices/crate-3/signing.pub.pem"
+    certified_devices = [f"--device={name}=maker:Example Trackers" for name in ("crate-1", "crate-2")]
+    maker = ["--maker", f"Example Trackers={folder}/ca.pem"]
+    answer = sigillo(*arguments(folder, *maker, *certified_devices, third))
+    assert (answer.code, answer.err) == (0, "")
+    assert "device crate-1, trusted to sign its own messages with a key that Example Trackers certifies" in answer.out
+    assert trust.fingerprint in answer.out and trust.key_fingerprint in answer.out
+    (folder / "e.jsonl").write_bytes(evidence_file(story.lines))
+    assert decode_policy((folder / "policy.toml").read_bytes()) == story.policy
+    assert sigillo("verify", folder / "e.jsonl", "--policy", folder / "policy.toml").code == 0
+    believed = [*maker, "--hardware", "Example Trackers", *certified_devices, third, "--force"]
+    assert "believed that they cannot leave their hardware" in sigillo(*arguments(folder, *believed)).out
+    checked = json.loads(sigillo("policy", "check", folder / "policy.toml", "--json").out)
+    assert checked["makers"] == [
+        {
+            "name": "Example Trackers",
+            "fingerprint": trust.fingerprint,
+            "key_fingerprint": trust.key_fingerprint,
+            "hardware": True,
+        }
+    ]
+    assert (checked["devices"][0]["maker"], checked["devices"][0]["fingerprint"]) == ("Example Trackers", None)
+    shown = sigillo("verify", folder / "e.jsonl", "--policy", folder / "policy.toml").out
+    assert 'that these keys are in hardware is what maker "Example Trackers" asserts' in shown
+
+
 def test_an_existing_policy_is_replaced_only_by_force(folder: Path) -> None:
     (folder / "policy.toml").write_text("mine")
     refused(*arguments(folder, "--devices", folder / "devices"), says="is there already; --force")
@@ -72,9 +105,21 @@ def test_an_existing_policy_is_replaced_only_by_force(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["devices", "operator.toml", "policy.toml"]
 
 
+def pems() -> dict[str, bytes]:
+    maker = Maker()
+    leaf = maker.certify(DEVICES[0])[0]
+    return {"root.pem": maker.certificate.public_bytes(Encoding.PEM), "leaf.pem": leaf.public_bytes(Encoding.PEM)}
+
+
+def write_pem(folder: Path, name: str, pem: bytes) -> Path:
+    (folder / name).write_bytes(pem)
+    return folder / name
+
+
 def test_refusals_leave_nothing_behind(folder: Path) -> None:
     key = folder / "devices" / "crate-1" / "signing.pub.pem"
     devices = ("--devices", folder / "devices")
+    root, leaf = (write_pem(folder / "devices", name, pem) for name, pem in pems().items())
     for more, says in (
         ((), "[[device]]"),
         (("--device", "crate-1"), "must be ID=PUB.pem"),
@@ -85,6 +130,14 @@ def test_refusals_leave_nothing_behind(folder: Path) -> None:
         (("--device", f"crate-1={key}", "--device", f"crate-2={key}"), "device[2].key: occurs twice"),
         (("--device", f"crate-1={key}", *devices), "occurs twice"),
         (("--devices", folder / "nowhere"), "no such folder"),
+        (("--device", "crate-1=maker:Acme"), "no --maker has that name"),
+        ((*devices, "--maker", "Acme"), "must be NAME=CA.pem"),
+        ((*devices, "--maker", f"Acme={key}"), "is not a certificate"),
+        ((*devices, "--maker", f"Acme={leaf}"), "is not a CA's"),
+        ((*devices, "--hardware", "Acme"), "is the name of no --maker"),
+        ((*devices, "--maker", f"A={root}", "--maker", f"A={root}"), "is there twice"),
+        ((*devices, "--maker", f"A={root}", "--maker", f"B={root}"), "maker[2].ca (its key): occurs twice"),
+        (("--device", "crate-1=maker:A", *devices, "--maker", f"A={root}"), "occurs twice"),
         (("--devices", folder), "has no device in it"),
         ((*devices, "--max-error", "soon"), "--max-error: must be"),
         ((*devices, "--operator", folder / "none.toml"), "no such file"),

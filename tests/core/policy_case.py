@@ -7,6 +7,7 @@ from sigillo.core.note import LogKey
 
 from ..adversary.broker import Broker
 from ..adversary.device import Device, ed25519_key
+from ..adversary.maker import Maker, der
 
 BROKER = Broker()
 KEYS = [Device(f"crate-{number}", "p256" if number % 2 else "ed25519").key for number in range(4)]
@@ -41,6 +42,23 @@ SAME_ORIGIN = LogKey(BROKER.origin, OTHER_LOG.public_key)
 def second_operator(operator: str, key: LogKey) -> str:
     return f'[[operator]]\nname = "{operator}"\nlog_key = "{key.vkey}"\nlevel = "declared"\n'
 
+
+MAKER = Maker()
+
+
+def maker(name: str, certified: Maker) -> str:
+    ca = base64url_encode(der([certified.certificate])[0])
+    return f'[[maker]]\nname = "{name}"\nca = "{ca}"\n'
+
+
+def with_maker(*tables: str) -> str:
+    """The minimal policy with these makers, the first of which certifies the key of its device."""
+    device = f'[[device]]\nid = "crate-1"\nmaker = "{MAKER.name}"\n'
+    return MINIMAL[: MINIMAL.index("[[device]]")] + "".join(tables) + device
+
+
+WITH_MAKER = with_maker(maker(MAKER.name, MAKER))
+LEAF = base64url_encode(der(MAKER.certify(Device("crate-1", "p256")))[0])
 
 REFUSED = {
     "empty": ("", "version"),
@@ -96,6 +114,22 @@ REFUSED = {
     "operator name twice": (MINIMAL + second_operator("Example Broker", OTHER_LOG), "operator[2].name"),
     "origin twice": (MINIMAL + second_operator("Other", SAME_ORIGIN), "operator[2].log_key"),
     "log key twice": (MINIMAL + second_operator("Other", RENAMED_LOG), "operator[2].log_key"),
+    "device with key and maker": (WITH_MAKER + f'key = "{KEY}"\n', "device[1].key"),
+    "device of no maker there": (with_maker(maker("Other", MAKER)), "device[1].maker"),
+    "device maker as a table": (MINIMAL.replace(f'key = "{KEY}"', "maker = {}"), "device[1].maker"),
+    "maker without a name": (with_maker(maker("", MAKER)), "maker[1].name"),
+    "maker without a ca": (with_maker(f'[[maker]]\nname = "{MAKER.name}"\n'), "maker[1].ca"),
+    "maker with a device's certificate": (with_maker(f'[[maker]]\nname = "x"\nca = "{LEAF}"\n'), "maker[1].ca"),
+    "maker ca that is no certificate": (with_maker(f'[[maker]]\nname = "x"\nca = "{KEY}"\n'), "maker[1].ca"),
+    "maker name twice": (with_maker(maker(MAKER.name, MAKER), maker(MAKER.name, Maker("Other"))), "maker[2].name"),
+    "maker ca twice": (with_maker(maker(MAKER.name, MAKER), maker("Other", MAKER)), "maker[2].ca"),
+    "maker key twice": (
+        with_maker(maker(MAKER.name, MAKER), maker("Other", Maker("Other", MAKER.key))),
+        "maker[2].ca",
+    ),
+    "unknown maker key": (with_maker(maker(MAKER.name, MAKER) + "trust = true\n"), "maker[1].trust"),
+    "hardware as a number": (with_maker(maker(MAKER.name, MAKER) + "hardware = 1\n"), "maker[1].hardware"),
+    "makers as one table": (with_maker(maker(MAKER.name, MAKER).replace("[[maker]]", "[maker]")), "maker"),
     "duplicate TOML key": (MINIMAL.replace("version = 1", "version = 1\nversion = 1"), "file"),
     "not TOML": ("{}", "file"),
     "deep nesting": ("x = " + "[" * 100_000, "file"),

@@ -16,9 +16,9 @@ from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy
 from sigillo.core.verdict import MAX_LISTED, STEPS, Result, Verdict
 
-from ..adversary.broker import NOW_NS, SECOND, START_NS, Broker
+from ..adversary.broker import NOW_NS, SECOND, START_NS, Broker, evidence_file
 from ..adversary.device import Device, ed25519_key
-from ..adversary.story import Story, honest, messages, verdict_on
+from ..adversary.story import Story, certified, honest, messages, verdict_on
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "spec" / "verdict.schema.json").read_text())
 
@@ -76,6 +76,33 @@ def test_who_must_have_lied() -> None:
     for check in verdict.checks:
         expected = () if check.step == 1 else devices if check.step in (9, 11) else operator
         assert check.liars == expected, check.step
+
+
+def test_where_a_maker_certifies_keys_it_and_the_operators_time_are_believed_too() -> None:
+    story = certified()
+    verdict = verdict_on(story.lines, story.policy)
+    devices, maker = tuple((f"device crate-{n}",) for n in (1, 2, 3)), ("maker Example Trackers",)
+    assert verdict.checks[8].liars == (*devices, maker, ("operator Example Broker",))
+    assert verdict.checks[10].liars == (*devices, maker)
+    assert verdict.checks[7].liars == (("operator Example Broker",),)
+
+
+@pytest.mark.parametrize("hardware", [False, True])
+def test_what_rests_on_a_makers_word_is_said(hardware: bool) -> None:
+    story = dataclasses.replace(certified(), hardware=hardware)
+    limits = verdict_on(story.lines, story.policy).limits
+    times = 'certificates of maker "Example Trackers" are judged at the broker\'s own times: nothing bounds those'
+    asserted = 'that these keys are in hardware is what maker "Example Trackers" asserts; nothing here shows it'
+    assert limits.count(times) == 1
+    assert limits.count(asserted) == hardware
+    assert not any("maker" in limit for limit in verdict_on(honest().broker.lines, honest().policy).limits)
+
+
+def test_without_a_policy_certificates_prove_nothing_and_spoil_nothing() -> None:
+    story = certified()
+    verdict = appraise(split_lines([evidence_file(story.lines)]), None, NOW_NS)
+    assert verdict.reason == "no policy says whom to trust"
+    assert not any(check.notes.count for check in verdict.checks)
 
 
 def test_a_failed_check_names_nobody() -> None:

@@ -14,22 +14,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer, decode_line, decode_lines, encode_line
+from sigillo.core.evidence import (
+    CertificateLine,
+    EpochLine,
+    Header,
+    Line,
+    MessageLine,
+    Trailer,
+    decode_line,
+    decode_lines,
+    encode_line,
+)
 from sigillo.core.line import MAX_LINE, split_lines
 
 HEADER = b'{"format":"sigillo-evidence","type":"header","version":1}'
 EPOCH = b'{"statement":"AA","type":"epoch"}'
 MESSAGE = b'{"mark":"AA","payload":"","topic":"t","type":"message"}'
-TRAILER = b'{"epochs":1,"messages":1,"type":"trailer"}'
+TRAILER = b'{"certificates":0,"epochs":1,"messages":1,"type":"trailer"}'
 FILE = b"".join(line + b"\n" for line in (HEADER, EPOCH, MESSAGE, TRAILER))
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 binary = st.binary(max_size=50)
 any_line = st.one_of(
     st.just(Header()),
+    st.builds(
+        CertificateLine,
+        text.filter(lambda device: 1 <= len(device.encode()) <= 255),
+        st.lists(binary, min_size=1, max_size=4).map(tuple),
+    ),
     st.builds(EpochLine, binary, st.none() | binary),
     st.builds(MessageLine, text, binary, binary),
-    st.builds(Trailer, st.integers(0, 10**17), st.integers(0, 10**17)),
+    st.builds(Trailer, st.integers(0, 10**17), st.integers(0, 10**17), st.integers(0, 10**17)),
 )
 
 
@@ -42,6 +57,12 @@ def test_the_smallest_file() -> None:
     lines = [Header(), EpochLine(b"\0"), MessageLine("t", b"", b"\0"), Trailer(1, 1)]
     assert read(FILE) == lines
     assert b"".join(map(encode_line, lines)) == FILE
+
+
+def test_certificates_come_first_in_their_order() -> None:
+    chains = [("a", (b"1",)), ("a", (b"1", b"0")), ("a", (b"2",)), ("a\u00e9", (b"0",)), ("b", (b"0",))]
+    lines = read(certified(*chains))
+    assert lines[1:6] == [CertificateLine(device, chain) for device, chain in chains]
 
 
 @given(any_line)
@@ -80,10 +101,24 @@ def test_other_json_is_refused(value: object) -> None:
         decode_line(data, 7)
 
 
-@pytest.mark.parametrize("kind", ["header", "epoch", "message", "trailer"])
+@pytest.mark.parametrize("kind", ["header", "certificate", "epoch", "message", "trailer"])
 @given(
     st.dictionaries(
-        st.sampled_from(["statement", "end", "topic", "payload", "mark", "epochs", "messages", "x"]),
+        st.sampled_from(
+            [
+                "statement",
+                "end",
+                "topic",
+                "payload",
+                "mark",
+                "epochs",
+                "messages",
+                "certificates",
+                "device",
+                "chain",
+                "x",
+            ]
+        ),
         st.none() | st.booleans() | st.integers() | text | st.lists(text),
     )
 )
@@ -97,6 +132,17 @@ def test_members_are_exactly_those_of_the_line_or_it_is_refused(kind: str, membe
     else:
         assert encode_line(line) == data + b"\n"
 
+
+def certified(*certificates: tuple[str, tuple[bytes, ...]], counted: int | None = None) -> bytes:
+    """The smallest file with these certificates."""
+    lines = [CertificateLine(device, chain) for device, chain in certificates]
+    trailer = Trailer(1, 1, len(lines) if counted is None else counted)
+    whole = [Header(), *lines, EpochLine(b"\0"), MessageLine("t", b"", b"\0"), trailer]
+    return b"".join(map(encode_line, whole))
+
+
+LATE = certified(("a", (b"1",))).splitlines(keepends=True)
+LATE[1], LATE[2] = LATE[2], LATE[1]
 
 REFUSED = {
     "no header": (b"".join(line + b"\n" for line in (EPOCH, MESSAGE, TRAILER)), "line 1"),
@@ -113,6 +159,21 @@ REFUSED = {
     "wrong count of messages": (FILE.replace(b'"messages":1', b'"messages":0'), "line 4, messages"),
     "no message": (FILE.replace(MESSAGE + b"\n", b"").replace(b'"messages":1', b'"messages":0'), "no message"),
     "message before any epoch": (FILE.replace(EPOCH + b"\n", b""), "line 2"),
+    "a certificate after an epoch": (b"".join(LATE), "line 3: certificates stand after the header"),
+    "a certificate twice": (certified(("a", (b"1",)), ("a", (b"1",))), "line 3: certificates stand"),
+    "certificates out of order": (certified(("a", (b"2",)), ("a", (b"1",))), "line 3: certificates stand"),
+    "devices out of order": (certified(("b", (b"1",)), ("a", (b"1",))), "line 3: certificates stand"),
+    "a certificate too many": (certified(*(("a", (bytes([n]),)) for n in range(17))), "line 18: is one more than 16"),
+    "a certificate not counted": (certified(("a", (b"1",)), counted=0), "line 5, certificates"),
+    "no count of certificates": (FILE.replace(b'"certificates":0,', b""), "line 4, certificates: is missing"),
+    "no certificate": (certified(("a", ())), "line 2, chain: must be a list"),
+    "a chain of five": (certified(("a", (b"1",) * 5)), "line 2, chain: must be a list"),
+    "a chain that is no list": (certified(("a", (b"1",))).replace(b'["MQ"]', b'"MQ"'), "line 2, chain: must be"),
+    "a chain of numbers": (certified(("a", (b"1",))).replace(b'["MQ"]', b"[1]"), "line 2, chain: must be"),
+    "a certificate of 8193 bytes": (certified(("a", (bytes(8193),))), "line 2, chain: has a certificate of more"),
+    "a certificate with padding": (certified(("a", (b"1",))).replace(b'["MQ"]', b'["MQ=="]'), "line 2, chain"),
+    "a certificate of nobody": (certified(("", (b"1",))), "line 2, device"),
+    "a certificate of a long name": (certified(("x" * 256, (b"1",))), "line 2, device"),
     "an unknown type": (FILE.replace(b'"type":"epoch"', b'"type":"spoch"'), "line 2, type"),
     "no type": (FILE.replace(EPOCH, b'{"statement":"AA"}'), "line 2, type"),
     "a type that is no text": (FILE.replace(EPOCH, b'{"statement":"AA","type":[]}'), "line 2, type"),

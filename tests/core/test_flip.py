@@ -12,8 +12,8 @@ from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 from sigillo.core.verdict import Verdict
 
-from ..adversary.broker import NOW_NS, packed
-from ..adversary.story import Story, outcome
+from ..adversary.broker import NOW_NS, evidence_file, packed
+from ..adversary.story import Story, certified, outcome
 
 
 def small_story() -> Story:
@@ -26,8 +26,12 @@ def small_story() -> Story:
     return story
 
 
-STORY = small_story()
-FILES = {"plain": STORY.broker.file(), "gzip": packed(STORY.broker.file())}
+STORY, CERTIFIED = small_story(), certified()
+FILES = {
+    "plain": (STORY.broker.file(), STORY.policy),
+    "gzip": (packed(STORY.broker.file()), STORY.policy),
+    "certified": (evidence_file(CERTIFIED.lines), CERTIFIED.policy),
+}
 
 
 def unharmed(data: bytes, flips: Iterable[tuple[int, int]], policy: Policy) -> list[tuple[int, int]]:
@@ -52,11 +56,13 @@ def unharmed(data: bytes, flips: Iterable[tuple[int, int]], policy: Policy) -> l
 
 @pytest.mark.parametrize("kind", FILES)
 def test_one_bit_at_every_byte(kind: str) -> None:
-    data = FILES[kind]
+    data, policy = FILES[kind]
     assert len(data) < 20_000
-    harmless = unharmed(data, ((at, at * 5 % 8) for at in range(len(data))), STORY.policy)
+    harmless = unharmed(data, ((at, at * 5 % 8) for at in range(len(data))), policy)
     if kind == "plain":
         assert not harmless  # nothing is spare
+    elif kind == "certified":  # two certificates of one key: each is spare while the other is whole
+        assert {data[:at].count(b"\n") for at, _ in harmless} <= {2, 3}
     else:  # its time, level and system (RFC 1952 section 2.3.1), and the padding of the last block
         spare = {*range(4, 10), *range(len(data) - 10, len(data) - 8)}
         assert {at for at, _ in harmless} <= spare
@@ -65,13 +71,13 @@ def test_one_bit_at_every_byte(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_every_bit(kind: str) -> None:
-    data = FILES[kind]
-    unharmed(data, ((at, bit) for at in range(len(data)) for bit in range(8)), STORY.policy)
+    data, policy = FILES[kind]
+    unharmed(data, ((at, bit) for at in range(len(data)) for bit in range(8)), policy)
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_every_truncation(kind: str) -> None:
     """Cut anywhere, the file is refused: the trailer is its last line."""
-    data = FILES[kind]
+    data, policy = FILES[kind]
     for end in range(0, len(data), 11):
-        assert isinstance(outcome(data[:end], STORY.policy), DecodeError)
+        assert isinstance(outcome(data[:end], policy), DecodeError)

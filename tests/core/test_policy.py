@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from types import MappingProxyType
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from sigillo.core.policy import (
     MAX_ERROR_NS,
     ClockTrust,
     DeviceTrust,
+    MakerTrust,
     MissingTrust,
     OperatorTrust,
     Policy,
@@ -32,7 +35,8 @@ from sigillo.core.published import decode_published
 
 from ..adversary.broker import HASHES
 from ..adversary.device import ed25519_key
-from .policy_case import BROKER, KEY, KEYS, MINIMAL, REFUSED
+from ..adversary.maker import Maker
+from .policy_case import BROKER, KEY, KEYS, MAKER, MINIMAL, REFUSED, WITH_MAKER
 
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 device_id = st.text(
@@ -53,12 +57,20 @@ def policies(draw: st.DrawFn) -> Policy:
         )
         for at in range(draw(st.integers(1, 3)))
     )
+    makers = tuple(
+        MakerTrust(f"{draw(name)}{at}", Maker(f"maker {at}").certificate, draw(st.booleans()))
+        for at in range(draw(st.integers(0, 2)))
+    )
     devices = tuple(
-        DeviceTrust(f"{draw(device_id)}{at}", KEYS[at], draw(st.sampled_from((8, 64))))
+        DeviceTrust(
+            f"{draw(device_id)}{at}",
+            *((None, bits, maker) if (maker := draw(st.sampled_from((None, *makers)))) else (KEYS[at], bits)),
+        )
         for at in range(draw(st.integers(1, 4)))
+        if (bits := draw(st.sampled_from((8, 64))))
     )
     clock = ClockTrust(draw(st.integers(1, MAX_ERROR_NS)), draw(st.booleans()), draw(st.booleans()))
-    return Policy(operators, clock, devices, MissingTrust(draw(st.booleans()), draw(st.booleans())))
+    return Policy(operators, clock, devices, MissingTrust(draw(st.booleans()), draw(st.booleans())), makers)
 
 
 @given(policies())
@@ -141,5 +153,23 @@ def test_what_an_operator_publishes() -> None:
 
 
 def test_fingerprints_are_those_of_stock_tools() -> None:
-    """`openssl pkey -pubin -outform DER | sha256sum` gives what we print."""
+    """`openssl pkey -pubin -outform DER | sha256sum` gives what we print, `openssl x509 -fingerprint` that of a CA."""
     assert KEYS[0].fingerprint == hashlib.sha256(KEYS[0].spki).hexdigest()
+    pem = MAKER.certificate.public_bytes(Encoding.PEM)
+    command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256"]
+    shown = subprocess.run(command, input=pem, capture_output=True, check=True).stdout.decode()
+    assert shown.strip().partition("=")[2].replace(":", "").lower() == MAKER.trust().fingerprint
+    assert len(MAKER.trust().key_fingerprint) == 64
+
+
+def test_a_device_has_a_key_or_a_maker_of_the_policy() -> None:
+    policy = decode_policy(WITH_MAKER.encode())
+    assert policy.devices[0] == DeviceTrust("crate-1", None, 64, MAKER.trust())
+    assert policy.makers == (MAKER.trust(),)
+    for device in (
+        DeviceTrust("crate-1", None),
+        DeviceTrust("crate-1", KEYS[0], 64, MAKER.trust()),
+        DeviceTrust("crate-1", None, 64, Maker("Other").trust()),
+    ):
+        with pytest.raises(PolicyError, match=r"device\[1\]: has either"):
+            Policy(policy.operators, policy.clock, (device,), makers=policy.makers)

@@ -488,7 +488,7 @@ def test_trusted_values_cannot_be_made_or_changed_by_others() -> None:
         for kind in vars(trusted).values()
         if dataclasses.is_dataclass(kind) and kind.__module__ == trusted.__name__
     ]
-    assert len(kinds) == 6
+    assert len(kinds) == 7
     for kind in kinds:
         arguments = {field.name: None for field in dataclasses.fields(kind)}
         with pytest.raises(TypeError, match="only verification makes"):

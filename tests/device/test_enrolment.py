@@ -11,14 +11,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sigillo.core.device_key import DeviceKey
 from sigillo.device.enrolment import CLIENT_AUTHORITIES, Application, Enrolled, enrol
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import DeviceFolder, make_device_folder
 from sigillo.device.key import load_certificate, load_csr, load_public_key, load_signing_key
+from sigillo.device.registry import enrolled_chains
 from sigillo.x509 import request_for, spki_of
 
+from ..adversary.device import Device
+from ..adversary.maker import DAY, START, Maker
 from .plain_broker import Ca, name, public_pem
 
+MAKER = Maker()
 NOW = datetime.datetime.now(datetime.UTC)
 
 
@@ -200,6 +205,76 @@ def test_certificate_must_fit(operator: Operator, tmp_path: Path) -> None:
     refused(operator, brings(days=0), "valid from")
     refused(operator, brings(server=True), "not for TLS clients")
     operator.enrol(brings(eku=False))
+
+
+def certified(tmp_path: Path, *chain: x509.Certificate, name: str = "chain.pem") -> Path:
+    path = tmp_path / name
+    path.write_bytes(b"".join(found.public_bytes(Encoding.PEM) for found in chain))
+    return path
+
+
+def test_certificates_of_a_signing_key_are_kept_beside_it(operator: Operator, tmp_path: Path) -> None:
+    """A renewal is kept too: earlier messages need the earlier one. A root at the end is not part of the chain."""
+    tracker, fleet = Device("crate-1", "p256"), MAKER.below("Fleet")
+    first, renewed = fleet.certify(tracker, not_after=START + 9000 * DAY), MAKER.certify(tracker, serial=3)
+    path = certified(tmp_path, *first, MAKER.certificate)
+    enrolled = operator.enrol(Application("crate-1", tracker.key, signing_certificate=path))
+    assert "valid until 2051-" in enrolled.notes[0]
+    operator.enrol(Application("crate-1", signing_certificate=certified(tmp_path, *renewed)))
+    operator.enrol(Application("crate-1", signing_certificate=certified(tmp_path, *renewed)))
+    chains = enrolled_chains(operator.folder / "devices", "crate-1")
+    assert sorted(chains, key=len) == [tuple(renewed), tuple(first)]
+    assert enrolled_chains(operator.folder / "devices", "crate-2") == []
+    assert enrolled_chains(operator.folder / "devices", "../devices/crate-1") == []
+    pinned = operator.folder / "devices" / "crate-1" / "signing.pub.pem"
+    assert load_public_key(pinned) == tracker.key
+
+
+def test_a_certificate_that_has_ended_is_kept_and_said_so(operator: Operator, tmp_path: Path) -> None:
+    chain = MAKER.certify(Device("crate-1"), not_after=START - DAY)
+    enrolled = operator.enrol(Application("crate-1", signing_certificate=certified(tmp_path, *chain)))
+    assert "not now" in enrolled.notes[0]
+
+
+def test_a_certificate_of_a_signing_key_must_fit(operator: Operator, tmp_path: Path) -> None:
+    tracker, other = Device("crate-1", "p256"), Device("crate-1", "p256", seed="other")
+
+    def brings(*chain: x509.Certificate, key: DeviceKey | None = None) -> Application:
+        return Application("crate-1", key, signing_certificate=certified(tmp_path, *chain))
+
+    refused(operator, brings(*MAKER.certify(tracker, "crate-2")), 'is of "crate-2"')
+    refused(operator, brings(*MAKER.certify(tracker, constraints=None, key_usage=None)), "key usage")
+    refused(
+        operator, brings(*MAKER.certify(other), key=tracker.key), "is for another key than the device's signing key"
+    )
+    refused(operator, brings(MAKER.certificate), "not a device's")
+    strangers = [*MAKER.below("Fleet").certify(tracker)[:1], Maker("Other", issuer=MAKER).certificate]
+    refused(operator, brings(*strangers), "was not issued by")
+    refused(operator, brings(), "is not a list of certificates")
+    operator.enrol(brings(*MAKER.certify(tracker), key=tracker.key))
+    refused(operator, brings(*MAKER.certify(other)), "takes over its identity")
+    operator.enrol(brings(*MAKER.certify(other)), replace=True)
+    assert len(enrolled_chains(operator.folder / "devices", "crate-1")) == 2
+
+
+def test_no_more_certificates_than_evidence_may_have(operator: Operator, tmp_path: Path) -> None:
+    for serial in range(2, 18):
+        chain = MAKER.certify(Device("crate-1"), serial=serial)
+        operator.enrol(Application("crate-1", signing_certificate=certified(tmp_path, *chain)))
+    operator.enrol(Application("crate-1", signing_certificate=certified(tmp_path, *chain)))
+    chain = MAKER.certify(Device("crate-1"), serial=18)
+    refused(operator, Application("crate-1", signing_certificate=certified(tmp_path, *chain)), "has 16 certificates")
+
+
+def test_a_maker_certifies_the_request_of_a_folder(operator: Operator, tmp_path: Path) -> None:
+    made = device(tmp_path)
+    request = load_csr(made.path / "signing.csr.pem")
+    assert request.subject == name("crate-1")
+    assert spki_of(request.public_key()) == load_public_key(made.signing_public).spki
+    chain = MAKER.certify(request.public_key(), "crate-1")
+    key = load_public_key(made.signing_public)
+    operator.enrol(Application("crate-1", key, made.csr, signing_certificate=certified(tmp_path, *chain)))
+    assert enrolled_chains(operator.folder / "devices", "crate-1") == [tuple(chain)]
 
 
 @pytest.mark.parametrize("device_id", ["../x", "a/b", "sigillo-archive", ""])

@@ -6,11 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.core.line import split_lines
 from sigillo.report.exhibit import Exhibit, exhibits
 
-from ..adversary.story import Story, honest
+from ..adversary.broker import evidence_file
+from ..adversary.maker import Maker
+from ..adversary.story import Story, certified, honest
 
 
 def openssl(exhibit: Exhibit, folder: Path, **changed: bytes) -> bool:
@@ -31,6 +34,36 @@ def test_openssl_verifies_every_exhibit_and_refuses_it_altered(tmp_path: Path) -
             altered = bytearray(exhibit.files[f".{suffix}"])
             altered[-1] ^= 1
             assert not openssl(exhibit, tmp_path, **{suffix: bytes(altered)}), exhibit.name
+
+
+def test_openssl_verifies_certificates_at_the_time_of_the_mark(tmp_path: Path) -> None:
+    story = certified()
+    made = {exhibit.name: exhibit for exhibit in exhibits(split_lines([evidence_file(story.lines)]), story.policy)}
+    assert [name for name in made if name.endswith("-certificate")] == [f"00000{n}-certificate" for n in (2, 3, 4)]
+    for exhibit in made.values():
+        for suffix, content in exhibit.files.items():
+            (tmp_path / f"{exhibit.name}{suffix}").write_bytes(content)
+    commands = "\n".join(exhibit.command for exhibit in made.values())
+    verified = [line for line in commands.splitlines() if line.startswith("openssl verify -attime 17950000")]
+    assert len(verified) == 2
+    for command in commands.splitlines():
+        if command.startswith("openssl "):
+            assert subprocess.run(command.split(), cwd=tmp_path, capture_output=True).returncode == 0, command
+    for command in verified:
+        late = command.replace("-attime 17950000", "-attime 18950000")
+        assert subprocess.run(late.split(), cwd=tmp_path, capture_output=True).returncode != 0
+    other = Maker("Other").certificate.public_bytes(Encoding.PEM)
+    for name in ("000002-certificate.cert.pem", "000002-certificate.ca.pem", "000002-certificate.untrusted.pem"):
+        (tmp_path / name).write_bytes(other)
+        assert subprocess.run(verified[0].split(), cwd=tmp_path, capture_output=True).returncode != 0, name
+        (tmp_path / name).write_bytes(made["000002-certificate"].files[name.removeprefix("000002-certificate")])
+
+
+def test_a_message_without_its_certificate_has_no_key_to_export() -> None:
+    story = certified()
+    made = {exhibit.name: exhibit for exhibit in exhibits(split_lines([story.broker.file()]), story.policy)}
+    assert made["000003-device"].command.startswith("# 000003-device: the key is not in the file")
+    assert ".pub.pem" in made["000005-device"].files
 
 
 def test_without_a_policy_only_the_keys_of_the_file_are_there(tmp_path: Path) -> None:

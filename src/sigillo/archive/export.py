@@ -15,7 +15,7 @@ from sigillo.archive.repeat import Holes, Recent, Unheld
 from sigillo.archive.store import Message, Store
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
-from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer, fits
+from sigillo.core.evidence import CertificateLine, EpochLine, Header, Line, MessageLine, Trailer, fits
 from sigillo.core.mark import decode_mark, is_committed
 from sigillo.core.signature import verify_by_epoch_key
 
@@ -54,6 +54,7 @@ class Tally:
     """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key;
     `repeats`: of the messages, those the broker marked again but did not deliver again; `too_large`: for a line."""
 
+    certificates: int = 0
     epochs: int = 0
     messages: int = 0
     repeats: int = 0
@@ -68,15 +69,21 @@ def export(
     selection: Selection,
     *,
     spooled: Spooled,
+    certificates: Iterable[CertificateLine] = (),
     tally: Tally,
     progress: Callable[[], None],
 ) -> Generator[Line, None, None]:
     """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
 
+    *certificates*: of the devices' signing keys, in any order, none twice; whoever reads the file judges them.
+
     *spooled* is asked only where the archive has holes. The trailer comes last, whatever was found: the caller looks
     at *tally*. Raises ArchiveError, and what *spooled* raises.
     """
     yield Header()
+    for certificate in sorted(certificates, key=lambda line: line.order):
+        tally.certificates += 1
+        yield certificate
     starts = _starts(store, epochs, selection)
     recent = Recent.none()
     written = -1  # position of the newest epoch in the file
@@ -98,7 +105,7 @@ def export(
             tally.messages += 1
             progress()
             yield line
-    yield Trailer(tally.epochs, tally.messages)
+    yield Trailer(tally.epochs, tally.messages, tally.certificates)
 
 
 def is_genuine(marked: Message | Unheld, epoch: KnownEpoch) -> bool:

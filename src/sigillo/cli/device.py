@@ -15,10 +15,11 @@ from sigillo.cli.device_add import add
 from sigillo.cli.device_simulate import simulate
 from sigillo.core.device_key import Kind
 from sigillo.device.error import DeviceError
-from sigillo.device.folder import KINDS, load_device_folder, make_device_folder
+from sigillo.device.folder import KINDS, load_device_folder, make_device_folder, make_token_device_folder
 from sigillo.device.identity import reported_topic
 from sigillo.device.key import load_public_key
 from sigillo.device.message import FORMS, Form, encode_message
+from sigillo.device.pkcs11_uri import parse_token_uri
 from sigillo.device.store import Outbox
 
 _LOCK_WAIT_S = 10.0
@@ -35,10 +36,13 @@ def command() -> None:
 Examples:
   sigillo device new crate-1
   sigillo device new crate-2 --key ed25519 -o trackers/crate-2
+  sigillo device new crate-3 --generate --pkcs11 'pkcs11:token=Crate;object=crate-3?module-path=/usr/lib/x.so'
 """,
 )
 @click.argument("device_id", metavar="ID")
-@click.option("--key", type=click.Choice(KINDS), default="p256", show_default=True, help="Kind of the signing key.")
+@click.option("--key", type=click.Choice(KINDS), help="Kind of the signing key.  [default: p256, or the token's]")
+@click.option("--pkcs11", metavar="URI", help="Sign with this key in a token (RFC 7512), which stays there.")
+@click.option("--generate", is_flag=True, help="With --pkcs11: let the token make that key, not to be extracted.")
 @click.option(
     "-o",
     "--output",
@@ -46,26 +50,39 @@ Examples:
     help="Folder to make; an existing one is refused.  [default: ./ID]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Output for programs.")
-def new(device_id: str, key: str, output: Path | None, as_json: bool) -> None:
-    """Make a device: a folder with a signing key, a TLS key, a certificate request and sequence 0.
+def new(
+    *, device_id: str, key: str | None, pkcs11: str | None, generate: bool, output: Path | None, as_json: bool
+) -> None:
+    """Make a device: a folder with a signing key, a TLS key, requests for their certificates and sequence 0.
 
     Prints the signing key's fingerprint, to compare with what the operator and the verifier see.
+
+    With --pkcs11 the signing key is in a token (a secure element, a smart card, an HSM) and the folder names it. The
+    URI has token=, object= or id=, and module-path=, the library that speaks to the token. The PIN comes from the file
+    of pin-source=file:/PATH, else from the variable SIGILLO_PKCS11_PIN, else from the terminal; never from a command
+    line, and it is not stored.
     """
-    path = output or Path(device_id)
+    if generate and pkcs11 is None:
+        raise DeviceError("--generate: says that a token makes the key, so it needs --pkcs11")
+    path, kind = output or Path(device_id), cast(Kind | None, key)
     try:
-        folder = make_device_folder(path, device_id, cast(Kind, key))
+        if pkcs11 is None:
+            folder = make_device_folder(path, device_id, kind or "p256")
+        else:
+            folder = make_token_device_folder(path, device_id, parse_token_uri(pkcs11), kind, generate=generate)
     except OSError as error:
         raise DeviceError(
             f"{error.filename or path}: {error.strerror}; choose a folder that can be written with -o"
         ) from None
     fingerprint = load_public_key(folder.signing_public).fingerprint
     if as_json:
-        fields = {"id": device_id, "folder": str(path), "key": key, "fingerprint": fingerprint}
+        fields = {"id": device_id, "folder": str(path), "key": folder.kind, "fingerprint": fingerprint}
         click.echo(json.dumps(fields, ensure_ascii=False))
         return
+    where = f" in {folder.token.token_name}" if folder.token else ""
     click.echo(
         f"{device_id}: made in {path}\n"
-        f"  signing key   {key}, sha256 {fingerprint}\n"
+        f"  signing key   {folder.kind}{where}, sha256 {fingerprint}\n"
         f"  next          sigillo device add OPERATOR_DIR {path}"
     )
 

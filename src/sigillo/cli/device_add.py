@@ -23,6 +23,7 @@ Examples:
   sigillo device add operator trackers/crate-1
   sigillo device add operator 7c:9e:bd:01:02:03 --csr tracker.csr.pem --pubkey tracker.pub.pem
   sigillo device add operator crate-9 --cert crate-9.cert.pem --pubkey crate-9.pub.pem
+  sigillo device add operator trackers/crate-1 --signing-certificate crate-1.signing.cert.pem
 """,
 )
 @click.argument("operator", type=click.Path(path_type=Path, file_okay=False))
@@ -35,6 +36,11 @@ Examples:
     "--cert", type=_FILE, help="TLS client certificate that the device has already, PEM; its CN must be the id."
 )
 @click.option("--issuer", type=_FILE, help="With --cert: trust the CA that issued it, and whomever it certifies, PEM.")
+@click.option(
+    "--signing-certificate",
+    type=_FILE,
+    help="What the device's maker certified of its signing key, and those above it, PEM: for evidence files.",
+)
 @click.option("--replace", is_flag=True, help="Enrol other keys under an id that is taken.")
 @click.option("--json", "as_json", is_flag=True, help="Output for programs.")
 def add(
@@ -45,6 +51,7 @@ def add(
     csr: Path | None,
     cert: Path | None,
     issuer: Path | None,
+    signing_certificate: Path | None,
     replace: bool,
     as_json: bool,
 ) -> None:
@@ -53,16 +60,22 @@ def add(
     DEVICE is a folder that `sigillo device new` made: its signing key is pinned, and its TLS certificate and the CA's
     are written into it. With --pubkey, --csr or --cert, DEVICE is the id of a tracker that made its keys itself.
     Compare the printed fingerprint with the device's over another channel.
+
+    A certificate of the signing key is kept beside the earlier ones, and evidence brings them all: readers whose policy
+    trusts the maker need no key pinned. Its CN must be the id.
     """
     if csr and cert:
         raise DeviceError("--csr and --cert: give one, the request for a TLS certificate or the certificate")
     if issuer and not cert:
         raise DeviceError("--issuer: says who issued the certificate, so it needs --cert")
-    folder = None if pubkey or csr or cert else load_device_folder(Path(device))
+    by_id = pubkey or csr or cert or (signing_certificate and not Path(device).is_dir())
+    folder = None if by_id else load_device_folder(Path(device))
     if folder:
-        application = Application(folder.device_id, load_public_key(folder.signing_public), folder.csr)
+        pinned = load_public_key(folder.signing_public)
+        application = Application(folder.device_id, pinned, folder.csr, signing_certificate=signing_certificate)
     else:
-        application = Application(device, load_public_key(pubkey) if pubkey else None, csr, cert, issuer)
+        signing = load_public_key(pubkey) if pubkey else None
+        application = Application(device, signing, csr, cert, issuer, signing_certificate)
     try:
         enrolled = _carry_out(operator, application, folder, replace=replace)
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.archive.error import ArchiveError
@@ -23,7 +24,8 @@ from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import Line, encode_line
+from sigillo.core.evidence import CertificateLine, Line, encode_line
+from sigillo.device.registry import enrolled_chains
 
 _PROGRESS_S = 0.5
 _SHOWN_DEVICES = 20
@@ -108,7 +110,16 @@ def command(
                 raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
         spooled = EpochStore(folder.epochs, folder.spool).marks
         progress = _Progress(tally)
-        with closing(export(archive, epochs, selection, spooled=spooled, tally=tally, progress=progress.step)) as lines:
+        lines = export(
+            archive,
+            epochs,
+            selection,
+            spooled=spooled,
+            certificates=_certificates(folder, selection.devices),
+            tally=tally,
+            progress=progress.step,
+        )
+        with closing(lines):
             _write(lines, output, selection, tally)
         progress.end()
     _say(tally, output, as_json=as_json)
@@ -147,6 +158,13 @@ def _epochs(folder: OperatorFolder) -> list[KnownEpoch]:
         except DecodeError as error:
             raise ArchiveError(f"{kept.statement_path(number)}: {error}; put it back from your backup") from None
     return epochs
+
+
+def _certificates(folder: OperatorFolder, devices: tuple[str, ...]) -> Iterator[CertificateLine]:
+    """What makers certified of the devices' signing keys, as enrolled."""
+    for device in devices:
+        for chain in enrolled_chains(folder.path / "devices", device):
+            yield CertificateLine(device, tuple(found.public_bytes(Encoding.DER) for found in chain))
 
 
 def _open_archive(folder: OperatorFolder) -> Store:
@@ -199,11 +217,18 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
             err=True,
         )
     if as_json:
-        fields = {"epochs": tally.epochs, "messages": tally.messages, "repeats": tally.repeats}
+        fields = {
+            "certificates": tally.certificates,
+            "epochs": tally.epochs,
+            "messages": tally.messages,
+            "repeats": tally.repeats,
+        }
         left_out = {"not_genuine": tally.not_genuine, "twice": tally.twice, "too_large": tally.too_large}
         click.echo(json.dumps({"file": str(output), **fields, **left_out}))
         return
     click.echo(f"{output}: {_count(tally.messages, 'message')}, {_count(tally.epochs, 'epoch')}")
+    if tally.certificates:
+        click.echo(f"  {_count(tally.certificates, 'certificate')} of signing keys")
     if tally.repeats:
         click.echo(f"  {_count(tally.repeats, 'repeat')} that the broker marked and did not deliver again")
     if tally.too_large:

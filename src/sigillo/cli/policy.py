@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.cli.source import FileError, naming, read_at_most, read_policy
+from sigillo.core.certificate import decode_authority
 from sigillo.core.errors import PolicyError
 from sigillo.core.policy import (
     ClockTrust,
     DeviceTrust,
+    MakerTrust,
     OperatorTrust,
     Policy,
     check_topic_level,
     decode_duration,
+    decode_name,
     decode_policy,
     encode_policy,
 )
 from sigillo.core.published import MAX_BYTES, decode_published
-from sigillo.device.key import load_public_key
+from sigillo.device.key import load_certificate, load_public_key
 from sigillo.report.trust import policy_json, render_policy
 
 _PATH = click.Path(path_type=Path)
+_MAKER = "maker:"
 
 
 @click.group()
@@ -39,11 +44,22 @@ def command() -> None:
 Examples:
   sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem -o policy.toml
   sigillo policy new --operator operator.toml --devices devices --max-error 500ms -o policy.toml
+  sigillo policy new --operator operator.toml --maker Acme=acme-ca.pem --device crate-1=maker:Acme -o policy.toml
 """,
 )
 @click.option("--operator", "operators", type=_PATH, multiple=True, required=True, help="What an operator published.")
-@click.option("--device", "pairs", multiple=True, metavar="ID=PUB.pem", help="A device and its public signing key.")
+@click.option(
+    "--device",
+    "pairs",
+    multiple=True,
+    metavar="ID=PUB.pem|ID=maker:NAME",
+    help="A device and its public signing key, or the maker who certifies that.",
+)
 @click.option("--devices", "registry", type=_PATH, help="A folder with ID/signing.pub.pem for each device.")
+@click.option("--maker", "makers", multiple=True, metavar="NAME=CA.pem", help="A maker of devices and its CA.")
+@click.option(
+    "--hardware", multiple=True, metavar="NAME", help="Believe this maker that its keys cannot leave hardware."
+)
 @click.option("--max-error", default="1s", show_default=True, help="Largest clock error of a mark that counts.")
 @click.option("--allow-unsynchronised", is_flag=True, help="Accept marks of a clock that is not synchronised.")
 @click.option("--allow-unknown-bound", is_flag=True, help="Accept marks of a clock whose error nobody bounds.")
@@ -61,6 +77,8 @@ def new(
     operators: tuple[Path, ...],
     pairs: tuple[str, ...],
     registry: Path | None,
+    makers: tuple[str, ...],
+    hardware: tuple[str, ...],
     max_error: str,
     allow_unsynchronised: bool,
     allow_unknown_bound: bool,
@@ -73,10 +91,12 @@ def new(
     Prints every fingerprint, to compare with its owner over another channel: a policy is only as good as that.
     """
     bits = int(sequence_bits)
-    devices = [*_named(pairs, bits), *(_registered(registry, bits) if registry else ())]
+    trusted = _makers(makers, hardware)
+    devices = [*_named(pairs, bits, trusted), *(_registered(registry, bits) if registry else ())]
     try:
         clock = ClockTrust(decode_duration(max_error, "--max-error"), allow_unknown_bound, allow_unsynchronised)
-        policy = Policy(tuple(_published(path) for path in operators), clock, tuple(devices))
+        published = tuple(_published(path) for path in operators)
+        policy = Policy(published, clock, tuple(devices), makers=tuple(trusted.values()))
     except PolicyError as error:
         raise FileError(f"the policy cannot be made: {error}") from error
     text = encode_policy(policy).encode()
@@ -110,12 +130,36 @@ def _published(path: Path) -> OperatorTrust:
         return decode_published(read_at_most(path, MAX_BYTES))
 
 
-def _named(pairs: Sequence[str], bits: int) -> Iterator[DeviceTrust]:
+def _makers(pairs: Sequence[str], hardware: Sequence[str]) -> dict[str, MakerTrust]:
+    """By name. Raises FileError, PolicyError."""
+    found: dict[str, MakerTrust] = {}
     for pair in pairs:
-        name, equals, path = pair.partition("=")
+        name, equals, path = pair.rpartition("=")
         if not (name and equals and path):
-            raise click.UsageError(f"--device {pair}: must be ID=PUB.pem.")
-        yield _device(name, Path(path), bits)
+            raise click.UsageError(f"--maker {pair}: must be NAME=CA.pem.")
+        if name in found:
+            raise click.UsageError(f"--maker {name}: is there twice.")
+        with naming(Path(path), "it must be the certificate of a CA; see spec/certificate.md"):
+            ca = decode_authority(load_certificate(Path(path)).public_bytes(Encoding.DER))
+        found[decode_name(name, "--maker")] = MakerTrust(name, ca, name in hardware)
+    if unknown := sorted(set(hardware) - found.keys()):
+        raise click.UsageError(f"--hardware {unknown[0]}: is the name of no --maker.")
+    return found
+
+
+def _named(pairs: Sequence[str], bits: int, makers: Mapping[str, MakerTrust]) -> Iterator[DeviceTrust]:
+    for pair in pairs:
+        name, equals, source = pair.partition("=")
+        if not (name and equals and source):
+            raise click.UsageError(f"--device {pair}: must be ID=PUB.pem or ID=maker:NAME.")
+        if not source.startswith(_MAKER):
+            yield _device(name, Path(source), bits)
+            continue
+        maker = makers.get(source.removeprefix(_MAKER))
+        if maker is None:
+            raise click.UsageError(f"--device {pair}: no --maker has that name.")
+        check_topic_level(name, f"device {name}")
+        yield DeviceTrust(name, None, bits, maker)
 
 
 def _registered(folder: Path, bits: int) -> Iterator[DeviceTrust]:

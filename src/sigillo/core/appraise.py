@@ -23,6 +23,7 @@ LAST_WORD = (
     "and after its very last nothing does"
 )
 _DEVICE_STEPS = (9, 11)
+_CERTIFICATE_STEP = 9
 _UNITS = {
     1: "line",
     2: "statement",
@@ -105,15 +106,25 @@ def _why_skipped(record: StepRecord, policy: Policy | None) -> str:
 def _liars(step: int, summary: Summary, policy: Policy | None) -> tuple[tuple[str, ...], ...]:
     """Alternatives of smallest sets: any one set, lying together, makes the line false.
 
-    Each device speaks for itself alone and each operator for its own epochs, so every set has one party.
+    Each device speaks for itself alone, each maker for the keys that it certifies, and each operator for its own epochs
+    and the times in them, by which certificates are judged: so every set has one party.
     """
     if step == 1:
         return ()
     if policy is None:
         return (("whoever made the keys in this file",),)
-    if step in _DEVICE_STEPS:
-        return tuple((f"device {device.id}",) for device in summary.devices)
-    return tuple((f"operator {name}",) for name in summary.operators)
+    operators = tuple((f"operator {name}",) for name in summary.operators)
+    if step not in _DEVICE_STEPS:
+        return operators
+    devices = tuple((f"device {device.id}",) for device in summary.devices)
+    makers = tuple((f"maker {name}",) for name in _makers(summary, policy))
+    return (*devices, *makers, *(operators if makers and step == _CERTIFICATE_STEP else ()))
+
+
+def _makers(summary: Summary, policy: Policy) -> Iterable[str]:
+    """Whose certificates the devices of the summary need, each name once."""
+    devices = (policy.device(device.id) for device in summary.devices)
+    return dict.fromkeys(device.maker.name for device in devices if device and device.maker)
 
 
 def _reason(checks: tuple[Check, ...], policy: Policy | None) -> str:

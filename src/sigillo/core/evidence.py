@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
 from sigillo.core.errors import DecodeError
 from sigillo.core.line import MAX_LINE
 
 FORMAT = "sigillo-evidence"
 VERSION = 1
+MAX_CERTIFICATES = 16
+"""Certificate lines of one device."""
 _MAX_DIGITS = 18
 _HALF_PAIR = "holds half of a surrogate pair, which is no character"
 
@@ -26,6 +29,20 @@ class Header:
     """The first line."""
 
     kind: Literal["header"] = "header"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateLine:
+    """A certificate of a device's signing key: a chain of DER certificates, its own first, without its maker's CA."""
+
+    device: str
+    chain: tuple[bytes, ...]
+    kind: Literal["certificate"] = "certificate"
+
+    @property
+    def order(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """What lines of this kind ascend by."""
+        return self.device.encode(), self.chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +66,15 @@ class MessageLine:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line: how many epoch and message lines the file has."""
+    """The last line: how many epoch, message and certificate lines the file has."""
 
     epochs: int
     messages: int
+    certificates: int = 0
     kind: Literal["trailer"] = "trailer"
 
 
-Line = Header | EpochLine | MessageLine | Trailer
+Line = Header | CertificateLine | EpochLine | MessageLine | Trailer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,40 +89,66 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
     """Decode the lines of an evidence file (without LF), in order, one at a time.
 
     Checks what one can see without looking into the COSE objects: canonical JSON, members and types, the header
-    first, an epoch before the first message, at least one message, the trailer last with the right counts.
+    first, then certificates in their order, an epoch before the first message, at least one message, the trailer last
+    with the right counts.
 
     Raises:
         DecodeError: naming line and member.
     """
-    epochs = messages = 0
-    trailer_at = number = 0
+    read = _Read()
     for number, data in enumerate(lines, start=1):
-        if trailer_at:
+        if isinstance(read.last, Trailer):
             raise DecodeError(f"line {number}", "stands after the trailer")
         line = decode_line(data, number)
-        if (number == 1) != isinstance(line, Header):
-            raise DecodeError(f"line {number}", "the header must be the first line, and only there")
-        if isinstance(line, EpochLine):
-            epochs += 1
-        elif isinstance(line, MessageLine):
-            messages += 1
-            if not epochs:
-                raise DecodeError(f"line {number}", "a message stands before the first epoch")
-        elif isinstance(line, Trailer):
-            trailer_at = number
-            _check_counts(line, epochs, messages, number)
+        read.add(line, number)
         yield NumberedLine(number, line)
-    if not trailer_at:
-        raise DecodeError(f"line {number + 1}", "the trailer is missing: the file is cut off")
+    if not isinstance(read.last, Trailer):
+        raise DecodeError(f"line {read.lines + 1}", "the trailer is missing: the file is cut off")
 
 
-def _check_counts(trailer: Trailer, epochs: int, messages: int, number: int) -> None:
-    if trailer.epochs != epochs:
-        raise DecodeError(f"line {number}, epochs", f"says {trailer.epochs}, the file has {epochs}")
-    if trailer.messages != messages:
-        raise DecodeError(f"line {number}, messages", f"says {trailer.messages}, the file has {messages}")
-    if not messages:
-        raise DecodeError(f"line {number}, messages", "the file has no message")
+@dataclass(slots=True)
+class _Read:
+    """What was read so far, and that the next line may follow it."""
+
+    last: Line | None = None
+    lines: int = 0
+    epochs: int = 0
+    messages: int = 0
+    certificates: int = 0
+    of_device: int = 0  # certificate lines in a row that are of the same device
+
+    def add(self, line: Line, number: int) -> None:
+        where = f"line {number}"
+        if (self.last is None) != isinstance(line, Header):
+            raise DecodeError(where, "the header must be the first line, and only there")
+        if isinstance(line, CertificateLine):
+            self._certificate(line, where)
+        elif isinstance(line, EpochLine):
+            self.epochs += 1
+        elif isinstance(line, MessageLine):
+            self.messages += 1
+            if not self.epochs:
+                raise DecodeError(where, "a message stands before the first epoch")
+        elif isinstance(line, Trailer):
+            self._trailer(line, where)
+        self.last, self.lines = line, number
+
+    def _certificate(self, line: CertificateLine, where: str) -> None:
+        before = self.last if isinstance(self.last, CertificateLine) else None
+        if self.epochs or (before and before.order >= line.order):
+            raise DecodeError(where, "certificates stand after the header, each once, in order of device and bytes")
+        self.of_device = self.of_device + 1 if before and before.device == line.device else 1
+        if self.of_device > MAX_CERTIFICATES:
+            raise DecodeError(where, f"is one more than {MAX_CERTIFICATES} certificates of one device")
+        self.certificates += 1
+
+    def _trailer(self, line: Trailer, where: str) -> None:
+        for name in ("certificates", "epochs", "messages"):
+            says, has = getattr(line, name), getattr(self, name)
+            if says != has:
+                raise DecodeError(f"{where}, {name}", f"says {says}, the file has {has}")
+        if not self.messages:
+            raise DecodeError(f"{where}, messages", "the file has no message")
 
 
 def decode_line(data: bytes, number: int) -> Line:
@@ -119,6 +163,9 @@ def decode_line(data: bytes, number: int) -> Line:
         if fields.text("format") != FORMAT or fields.integer("version") != VERSION:
             fields.refuse("format", f'this program reads format "{FORMAT}" version {VERSION}')
         line = Header()
+    elif kind == "certificate":
+        fields.exactly({"type", "device", "chain"})
+        line = CertificateLine(fields.device("device"), fields.chain("chain"))
     elif kind == "epoch":
         fields.exactly({"type", "statement"} | ({"end"} & value.keys()))
         line = EpochLine(fields.binary("statement"), fields.binary("end") if "end" in value else None)
@@ -126,10 +173,10 @@ def decode_line(data: bytes, number: int) -> Line:
         fields.exactly({"type", "topic", "payload", "mark"})
         line = MessageLine(fields.text("topic"), fields.binary("payload"), fields.binary("mark"))
     elif kind == "trailer":
-        fields.exactly({"type", "epochs", "messages"})
-        line = Trailer(fields.integer("epochs"), fields.integer("messages"))
+        fields.exactly({"type", "certificates", "epochs", "messages"})
+        line = Trailer(fields.integer("epochs"), fields.integer("messages"), fields.integer("certificates"))
     else:
-        fields.refuse("type", "must be header, epoch, message or trailer")
+        fields.refuse("type", "must be header, certificate, epoch, message or trailer")
     return line
 
 
@@ -162,8 +209,28 @@ class _Members:
         return value
 
     def binary(self, member: str) -> bytes:
+        return self._decoded(self.text(member), member)
+
+    def device(self, member: str) -> str:
+        name = self.text(member)
+        if not 1 <= len(name.encode()) <= 255:
+            self.refuse(member, "must have 1 to 255 bytes")
+        return name
+
+    def chain(self, member: str) -> tuple[bytes, ...]:
+        values = self._value[member]
+        if not (isinstance(values, list) and 1 <= len(values) <= MAX_CHAIN):
+            self.refuse(member, f"must be a list of 1 to {MAX_CHAIN} certificates")
+        if not all(isinstance(value, str) for value in values):
+            self.refuse(member, "must be a list of texts")
+        chain = tuple(self._decoded(value, member) for value in values)
+        if any(len(certificate) > MAX_CERTIFICATE for certificate in chain):
+            self.refuse(member, f"has a certificate of more than {MAX_CERTIFICATE} bytes")
+        return chain
+
+    def _decoded(self, text: str, member: str) -> bytes:
         try:
-            return base64url_decode(self.text(member))
+            return base64url_decode(text)
         except DecodeError as error:
             self.refuse(member, error.reason)
 
@@ -243,6 +310,8 @@ def encode_line(line: Line) -> bytes:
     value: dict[str, Any] = {"type": line.kind}
     if isinstance(line, Header):
         value |= {"format": FORMAT, "version": VERSION}
+    elif isinstance(line, CertificateLine):
+        value |= {"device": line.device, "chain": [base64url_encode(certificate) for certificate in line.chain]}
     elif isinstance(line, EpochLine):
         value |= {"statement": base64url_encode(line.statement)}
         value |= {} if line.end is None else {"end": base64url_encode(line.end)}
@@ -250,7 +319,7 @@ def encode_line(line: Line) -> bytes:
         payload, mark = base64url_encode(line.payload), base64url_encode(line.mark)
         value |= {"topic": line.topic, "payload": payload, "mark": mark}
     else:
-        value |= {"epochs": line.epochs, "messages": line.messages}
+        value |= {"certificates": line.certificates, "epochs": line.epochs, "messages": line.messages}
     try:
         data = _canonical(value) + b"\n"
     except UnicodeEncodeError as error:

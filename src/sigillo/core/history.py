@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from sigillo.core.errors import DecodeError
+from sigillo.core.trusted import VerifiedCertificate
 
 MAX_PRINCIPALS = 65_536
 MAX_REMEMBERED = 262_144
@@ -59,6 +60,30 @@ class Principals:
     def all(self) -> list[Principal]:
         """In the order in which the file shows them."""
         return list(self._by_digest.values())
+
+
+class Certificates:
+    """The certificates of the devices that the policy has under a maker: those that count, and why another does not."""
+
+    def __init__(self) -> None:
+        self._counting: dict[str, list[VerifiedCertificate]] = {}
+        self._refusals: dict[str, str] = {}
+
+    def keep(self, certificate: VerifiedCertificate) -> None:
+        """Remember one that counts."""
+        self._counting.setdefault(certificate.device.id, []).append(certificate)
+
+    def refuse(self, device: str, reason: str) -> None:
+        """Remember why one of this device does not count; the first reason stays."""
+        self._refusals.setdefault(device, reason)
+
+    def of(self, device: str) -> list[VerifiedCertificate]:
+        """Those of this device that count."""
+        return self._counting.get(device, [])
+
+    def why_none(self, device: str) -> str:
+        """Why there is none of this device."""
+        return self._refusals.get(device, "the file has no certificate of it")
 
 
 class Contents:

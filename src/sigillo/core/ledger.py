@@ -120,10 +120,15 @@ class Ledger:
         return tuple(self._limits)
 
     def limit_device(self, message: VerifiedMessage) -> None:
-        """What the device's counter is too short to show, and that its beacon is not looked at."""
+        """What the device's counter is too short to show, its beacon is not looked at for, and its maker asserts."""
         if message.beacon is not None:
             self._limited("devices signed beacons; this version does not check them, so they bound nothing")
         device = message.device
+        if device.maker:
+            name = device.maker.name
+            self._limited(f'certificates of maker "{name}" are judged at the broker\'s own times: nothing bounds those')
+            if device.maker.hardware:
+                self._limited(f'that these keys are in hardware is what maker "{name}" asserts; nothing here shows it')
         if device.sequence_bits == 8:
             self._limited(f'device "{device.id}" counts in 8 bits: a loss of 256·k messages in a row is invisible')
 

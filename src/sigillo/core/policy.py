@@ -5,13 +5,19 @@ An absent or empty policy accepts nothing; an absent permission is not given; an
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.certificate import decode_authority
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
@@ -65,12 +71,39 @@ class MissingTrust:
 
 
 @dataclass(frozen=True, slots=True)
+class MakerTrust:
+    """One maker that may certify the signing keys of its devices. *ca*: the certificate of its CA.
+
+    *hardware*: the reader believes it when it says that these keys live in hardware and cannot leave it.
+    """
+
+    name: str
+    ca: x509.Certificate
+    hardware: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the CA's certificate, lower-case hex, as `openssl x509 -fingerprint -sha256` has it."""
+        return self.ca.fingerprint(SHA256()).hex()
+
+    @property
+    def key_fingerprint(self) -> str:
+        """SHA-256 of the CA's SubjectPublicKeyInfo, lower-case hex: stays when the certificate is renewed."""
+        spki = self.ca.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(spki).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceTrust:
-    """One device of the registry: its id and the key that is its own. *sequence_bits*: 8 or 64."""
+    """One device of the registry: its id, and the key that is its own, pinned or certified by its maker.
+
+    Either *key* or *maker* is None. *sequence_bits*: 8 or 64.
+    """
 
     id: str
-    key: DeviceKey
+    key: DeviceKey | None
     sequence_bits: int = 64
+    maker: MakerTrust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +114,27 @@ class Policy:
     clock: ClockTrust
     devices: tuple[DeviceTrust, ...]
     missing: MissingTrust = MissingTrust()
+    makers: tuple[MakerTrust, ...] = ()
     _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Raises PolicyError where a name, origin, log key, device id or device key occurs twice, or none is there."""
-        operators, devices = self.operators, self.devices
-        _require(operators, "operator", [operator.name for operator in operators], "name")
-        _require(operators, "operator", [operator.log_key.name for operator in operators], "log_key (its origin)")
-        log_keys = _require(operators, "operator", [operator.log_key.key_id32 for operator in operators], "log_key")
-        ids = _require(devices, "device", [device.id for device in devices], "id")
-        _require(devices, "device", [device.key.fingerprint for device in devices], "key")
+        """Raises PolicyError where a name, origin, key or device id occurs twice, or no operator or device is there."""
+        operators, devices, makers = self.operators, self.devices, self.makers
+        _require(operators, "operator")
+        _require(devices, "device")
+        _once(operators, "operator", [operator.name for operator in operators], "name")
+        _once(operators, "operator", [operator.log_key.name for operator in operators], "log_key (its origin)")
+        log_keys = _once(operators, "operator", [operator.log_key.key_id32 for operator in operators], "log_key")
+        _once(makers, "maker", [maker.name for maker in makers], "name")
+        _once(makers, "maker", [maker.key_fingerprint for maker in makers], "ca (its key)")
+        ids = _once(devices, "device", [device.id for device in devices], "id")
+        keys = [device.key.fingerprint if device.key else f"of {device.id}" for device in devices]
+        _once(devices, "device", keys, "key")
+        known = frozenset(makers)
+        for at, device in enumerate(devices, start=1):
+            if not (device.maker is None if device.key else device.maker in known):
+                raise PolicyError(f"device[{at}]", "has either a key or a maker of this policy")
         object.__setattr__(self, "_by_log_key", MappingProxyType(log_keys))
         object.__setattr__(self, "_by_id", MappingProxyType(ids))
 
@@ -118,9 +161,12 @@ class Policy:
 K = TypeVar("K", str, bytes)
 
 
-def _require(items: tuple[T, ...], table: str, keys: list[K], name: str) -> dict[K, T]:
+def _require(items: tuple[T, ...], table: str) -> None:
     if not items:
         raise PolicyError(table, f"at least one [[{table}]] must be there")
+
+
+def _once(items: tuple[T, ...], table: str, keys: list[K], name: str) -> dict[K, T]:
     found: dict[K, T] = {}
     for at, (key, item) in enumerate(zip(keys, items, strict=True)):
         if key in found:
@@ -143,18 +189,20 @@ def decode_policy(data: bytes) -> Policy:
     operators = tuple(_each(top, "operator", _operator))
     clock = _clock(Table(top.take("clock", dict), "clock"))
     missing = _missing(Table(top.take("missing", dict, {}), "missing"))
-    devices = tuple(_each(top, "device", _device))
+    makers = tuple(_each(top, "maker", _maker, []))
+    by_name = {maker.name: maker for maker in makers}
+    devices = tuple(_each(top, "device", lambda table: _device(table, by_name)))
     top.end()
-    return Policy(operators, clock, devices, missing)
+    return Policy(operators, clock, devices, missing, makers)
 
 
-def _each(top: Table, name: str, read: Callable[[Table], T]) -> list[T]:
-    values = top.take(name, list)
+def _each(top: Table, name: str, read: Callable[[Table], T], default: list[T] | None = None) -> list[T]:
+    values = top.take(name, list, default)
     return [read(Table(value, f"{name}[{at + 1}]")) for at, value in enumerate(values)]
 
 
 def _operator(table: Table) -> OperatorTrust:
-    name = decode_operator_name(table.take("name", str), table.name("name"))
+    name = decode_name(table.take("name", str), table.name("name"))
     log_key = decode_log_key(table.take("log_key", str), table.name("log_key"))
     level = table.take("level", str)
     if level not in LEVELS:
@@ -166,8 +214,8 @@ def _operator(table: Table) -> OperatorTrust:
     return operator
 
 
-def decode_operator_name(text: str, path: str) -> str:
-    """An operator's name; PolicyError at *path* unless it has 1…255 bytes."""
+def decode_name(text: str, path: str) -> str:
+    """The name of an operator or a maker; PolicyError at *path* unless it has 1…255 bytes."""
     if not 1 <= len(text.encode()) <= 255:
         raise PolicyError(path, "must have 1 to 255 bytes")
     return text
@@ -216,18 +264,41 @@ def _missing(table: Table) -> MissingTrust:
     return missing
 
 
-def _device(table: Table) -> DeviceTrust:
+def _maker(table: Table) -> MakerTrust:
+    name = decode_name(table.take("name", str), table.name("name"))
+    try:
+        ca = decode_authority(base64url_decode(table.take("ca", str)))
+    except DecodeError as error:
+        raise PolicyError(table.name("ca"), error.reason) from error
+    maker = MakerTrust(name, ca, table.take("hardware", bool, False))
+    table.end()
+    return maker
+
+
+def _device(table: Table, makers: Mapping[str, MakerTrust]) -> DeviceTrust:
     name = table.take("id", str)
     check_topic_level(name, table.name("id"))
-    try:
-        key = DeviceKey.from_spki(base64url_decode(table.take("key", str)))
-    except DecodeError as error:
-        raise PolicyError(table.name("key"), error.reason) from error
+    key, maker = None, None
+    if table.has("maker"):
+        maker = makers.get(table.take("maker", str))
+        if maker is None:
+            raise PolicyError(table.name("maker"), "is the name of no [[maker]] in this policy")
+        if table.has("key"):
+            raise PolicyError(table.name("key"), "stands beside maker; leave one of them out")
+    else:
+        key = _device_key(table)
     bits = table.take("sequence_bits", int, 64)
     if bits not in SEQUENCE_BITS:
         raise PolicyError(table.name("sequence_bits"), "must be 64 or 8")
     table.end()
-    return DeviceTrust(name, key, bits)
+    return DeviceTrust(name, key, bits, maker)
+
+
+def _device_key(table: Table) -> DeviceKey:
+    try:
+        return DeviceKey.from_spki(base64url_decode(table.take("key", str)))
+    except DecodeError as error:
+        raise PolicyError(table.name("key"), error.reason) from error
 
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
@@ -259,8 +330,14 @@ def encode_policy(policy: Policy) -> str:
     lines += [f"allow_unsynchronised = {_bool(clock.allow_unsynchronised)}"]
     lines += ["", "[missing]", f"allow_withheld = {_bool(missing.allow_withheld)}"]
     lines += [f"allow_lost = {_bool(missing.allow_lost)}"]
+    for maker in policy.makers:
+        ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))
+        lines += ["", "[[maker]]", f"name = {quote(maker.name)}", f"ca = {quote(ca)}"]
+        lines += [f"hardware = {_bool(maker.hardware)}"]
     for device in policy.devices:
-        lines += ["", "[[device]]", f"id = {quote(device.id)}", f"key = {quote(base64url_encode(device.key.spki))}"]
+        lines += ["", "[[device]]", f"id = {quote(device.id)}"]
+        lines += [f"key = {quote(base64url_encode(device.key.spki))}"] if device.key else []
+        lines += [f"maker = {quote(device.maker.name)}"] if device.maker else []
         lines += [f"sequence_bits = {device.sequence_bits}"]
     return "\n".join(lines) + "\n"
 

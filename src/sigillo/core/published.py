@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from sigillo.core.errors import PolicyError
-from sigillo.core.policy import BUILD_PARTS, OperatorTrust, decode_hashes, decode_log_key, decode_operator_name
+from sigillo.core.policy import BUILD_PARTS, OperatorTrust, decode_hashes, decode_log_key, decode_name
 from sigillo.core.table import Table, decode_toml
 
 MAX_BYTES = 1024 * 1024
@@ -24,7 +24,7 @@ def decode_published(data: bytes) -> OperatorTrust:
     if len(data) > MAX_BYTES:
         raise PolicyError("file", f"is larger than {MAX_BYTES} bytes")
     table = Table(decode_toml(data), "")
-    name = decode_operator_name(table.take("name", str), "name")
+    name = decode_name(table.take("name", str), "name")
     log_key = decode_log_key(table.take("log_key", str), "log_key")
     values = {part: decode_hashes(table.take(part, list), part) for part in BUILD_PARTS if table.has(part)}
     table.end()

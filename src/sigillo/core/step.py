@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from cryptography import x509
+
+from sigillo.core.certificate import Validity, verify_chain
+from sigillo.core.device_key import DeviceKey
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.errors import DecodeError, SignatureError, VerificationError
 from sigillo.core.evidence import MessageLine
-from sigillo.core.history import DeviceCounter, LastMark
+from sigillo.core.history import Certificates, DeviceCounter, LastMark
 from sigillo.core.mark import Clock, SignedMark, payload_commitment
 from sigillo.core.marked_datagram import payload_as_received
 from sigillo.core.message import DeviceMessage, decode_device_message
@@ -23,6 +29,7 @@ from sigillo.core.statement import HowEnded, Mode, OnBadClock, PrincipalSource
 from sigillo.core.trusted import (
     MADE_BY_VERIFY,
     SelfSignedStatement,
+    VerifiedCertificate,
     VerifiedEnd,
     VerifiedMark,
     VerifiedMessage,
@@ -202,7 +209,20 @@ def check_clock(verified: VerifiedMark, trust: ClockTrust) -> str | None:
     return None
 
 
-def check_device(verified: VerifiedMark, received: bytes, policy: Policy) -> VerifiedMessage:
+def check_certificate(chain: Sequence[x509.Certificate], device: DeviceTrust) -> VerifiedCertificate:
+    """For step 9: the CA of the device's maker certifies a signing key of it. Each message judges whether in time."""
+    assert device.maker  # only what the policy has under a maker comes here
+    try:
+        certified = verify_chain(chain, device.maker.ca, device.id)
+    except SignatureError as error:
+        reason = f'a certificate of device "{device.id}" does not count: {error.reason}'
+        raise VerificationError(9, reason) from error
+    return VerifiedCertificate(device, certified, MADE_BY_VERIFY)
+
+
+def check_device(
+    verified: VerifiedMark, received: bytes, policy: Policy, certificates: Certificates
+) -> VerifiedMessage:
     """Step 9: device of the policy = principal of the mark = {ID} of the topic, and that device signed the payload.
 
     *received*: the payload that the mark is about, from step 6.
@@ -216,7 +236,7 @@ def check_device(verified: VerifiedMark, received: bytes, policy: Policy) -> Ver
         raise VerificationError(9, f'the topic "{topic}" names no device (braid/agent/{{ID}}/shadow/reported/…)')
     message = _decode_device_message(received, topic)
     if match[1] != principal:
-        signer = _signer(message, policy, match[1])
+        signer = _signer(message, policy.device(match[1]), certificates, verified.mark.time_ns)
         raise VerificationError(9, f'topic of "{match[1]}", delivered by "{principal}"{signer}')
     device = policy.device(principal)
     if device is None:
@@ -224,7 +244,7 @@ def check_device(verified: VerifiedMark, received: bytes, policy: Policy) -> Ver
     if isinstance(message, Reading) and message.device_id != principal:
         raise VerificationError(9, f'signed as "{message.device_id}", delivered by "{principal}"')
     try:
-        _verify_device_signature(message, device)
+        _verify_device_signature(message, device, certificates, verified.mark.time_ns)
     except SignatureError as error:
         raise VerificationError(9, f'not signed by the key of device "{principal}": {error.reason}') from error
     content_hash = hashlib.sha256(message.signed_bytes).digest()
@@ -238,22 +258,50 @@ def _decode_device_message(received: bytes, topic: str) -> DeviceMessage:
         raise VerificationError(9, f"the payload is no signed device message: {error}") from error
 
 
-def _verify_device_signature(message: DeviceMessage, device: DeviceTrust) -> None:
-    if isinstance(message, Reading) and message.algorithm != device.key.algorithm:
+def _verify_device_signature(
+    message: DeviceMessage, device: DeviceTrust, certificates: Certificates, time_ns: int
+) -> None:
+    """The device's key signed the message: the pinned one, or one that its maker certifies at this time."""
+    if device.key is not None:
+        _verify_under(device.key, message)
+        return
+    held = certificates.of(device.id)
+    if not held:
+        raise SignatureError(certificates.why_none(device.id))
+    invalid: Validity | None = None
+    for certificate in held:
+        try:
+            _verify_under(certificate.certified.key, message)
+        except SignatureError:
+            continue
+        invalid = certificate.certified.invalid_at(time_ns)
+        if invalid is None:
+            return
+    if invalid is None:
+        raise SignatureError(f"none of its {len(held)} certificate(s) that count has the key")
+    window = f"from {_moment(invalid.from_ns)} to {_moment(invalid.to_ns)}"
+    raise SignatureError(f"{invalid.name} is valid {window}, and the mark is of {_moment(time_ns)}")
+
+
+def _verify_under(key: DeviceKey, message: DeviceMessage) -> None:
+    if isinstance(message, Reading) and message.algorithm != key.algorithm:
         raise SignatureError("another algorithm than that of the device's key")
-    device.key.verify(message.signature, message.signed_bytes)
+    key.verify(message.signature, message.signed_bytes)
 
 
-def _signer(message: DeviceMessage, policy: Policy, name: str) -> str:
-    """Whether the device of this name signed the message, for people."""
-    device = policy.device(name)
+def _moment(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _signer(message: DeviceMessage, device: DeviceTrust | None, certificates: Certificates, time_ns: int) -> str:
+    """Whether this device signed the message, for people."""
     if device is None:
         return ""
     try:
-        _verify_device_signature(message, device)
+        _verify_device_signature(message, device, certificates, time_ns)
     except SignatureError:
         return ""
-    return f'; signed by "{name}"'
+    return f'; signed by "{device.id}"'
 
 
 def check_withheld(verified: VerifiedMark, last: LastMark | None) -> None:

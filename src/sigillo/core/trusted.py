@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import InitVar, dataclass
 
+from sigillo.core.certificate import CertifiedKey
 from sigillo.core.epoch import EpochEnd
 from sigillo.core.mark import Mark
 from sigillo.core.policy import DeviceTrust, OperatorTrust
@@ -62,6 +63,15 @@ class VerifiedMark(_MadeByVerify):
     object_hash: bytes
     salt: bytes | None
     statement: SelfSignedStatement
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCertificate(_MadeByVerify):
+    """The CA of its maker certifies this key of *device* (step 9); whether in time is for each message to judge."""
+
+    device: DeviceTrust
+    certified: CertifiedKey
     token: InitVar[object]
 
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+from cryptography import x509
+
 from sigillo.core import step
+from sigillo.core.certificate import decode_chain
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError, VerificationError
-from sigillo.core.evidence import EpochLine, MessageLine, NumberedLine, decode_lines
-from sigillo.core.history import Contents, DeviceCounter, LastMark, Principal
+from sigillo.core.evidence import CertificateLine, EpochLine, MessageLine, NumberedLine, decode_lines
+from sigillo.core.history import Certificates, Contents, DeviceCounter, LastMark, Principal
 from sigillo.core.ledger import Ledger
 from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.policy import Policy
@@ -29,6 +32,7 @@ from sigillo.core.trusted import (
     VerifiedStatement,
 )
 
+D = TypeVar("D")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -61,6 +65,8 @@ def walk(lines: Iterable[bytes], policy: Policy | None, now_ns: int, ledger: Led
         ledger.ran(1)
         if isinstance(decoded, DecodedEpoch):
             walker.epoch(decoded)
+        elif isinstance(decoded, DecodedCertificate):
+            walker.certificate(decoded)
         elif isinstance(decoded, DecodedMessage):
             walker.message(decoded)
     ledger.at(None)
@@ -77,6 +83,15 @@ class DecodedEpoch:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedCertificate:
+    """A certificate line with its chain decoded, leaf first; not verified. *number*: of the line in the file."""
+
+    number: int
+    device: str
+    chain: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedMessage:
     """A message line with its mark decoded; not verified. *number*: of the line in the file."""
 
@@ -85,7 +100,10 @@ class DecodedMessage:
     mark: SignedMark
 
 
-def decode_objects(lines: Iterable[bytes]) -> Iterator[DecodedEpoch | DecodedMessage | NumberedLine]:
+Decoded = DecodedCertificate | DecodedEpoch | DecodedMessage | NumberedLine
+
+
+def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
     """Decode the lines of an evidence file and the objects in them; header and trailer come as they are.
 
     Raises DecodeError naming line and member.
@@ -96,13 +114,15 @@ def decode_objects(lines: Iterable[bytes]) -> Iterator[DecodedEpoch | DecodedMes
             statement = _decode(decode_statement, line.statement, number, "statement")
             end = None if line.end is None else _decode(decode_epoch_end, line.end, number, "end")
             yield DecodedEpoch(number, statement, end)
+        elif isinstance(line, CertificateLine):
+            yield DecodedCertificate(number, line.device, _decode(decode_chain, line.chain, number, "chain"))
         elif isinstance(line, MessageLine):
             yield DecodedMessage(number, line, _decode(decode_mark, line.mark, number, "mark"))
         else:
             yield numbered
 
 
-def _decode(decode: Callable[[bytes], T], data: bytes, number: int, member: str) -> T:
+def _decode(decode: Callable[[D], T], data: D, number: int, member: str) -> T:
     try:
         return decode(data)
     except DecodeError as error:
@@ -125,8 +145,19 @@ class _Walk:
         self._now_ns = now_ns
         self._ledger = ledger
         self._epoch: _Epoch | None = None
+        self._certificates = Certificates()
         self._contents = Contents()
         self._counters: dict[str, DeviceCounter] = {}
+
+    def certificate(self, decoded: DecodedCertificate) -> None:
+        """For step 9: keep it for the messages of its device. One that does not count fails those that need it."""
+        device = self._policy.device(decoded.device) if self._policy else None
+        if device is None or device.maker is None:
+            return
+        try:
+            self._certificates.keep(step.check_certificate(decoded.chain, device))
+        except VerificationError as error:
+            self._certificates.refuse(device.id, error.reason)
 
     def epoch(self, decoded: DecodedEpoch) -> None:
         """Steps 2, 3, 4, 12 and 13."""
@@ -195,7 +226,7 @@ class _Walk:
         if received is None:
             self._ledger.skipped(9, 11)
             return
-        _, message = self._run(9, step.check_device, mark, received, self._policy)
+        _, message = self._run(9, step.check_device, mark, received, self._policy, self._certificates)
         if message is None:
             self._ledger.skipped(11)
         else:

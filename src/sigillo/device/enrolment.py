@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sigillo import disk
+from sigillo.core.certificate import check_chain
 from sigillo.core.device_key import DeviceKey
+from sigillo.core.errors import SignatureError
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
-from sigillo.device.key import load_certificate, load_csr
+from sigillo.device.key import Chain, load_certificate, load_chain, load_csr
 from sigillo.device.registry import Registry, certificate_id
 from sigillo.x509 import spki_of
 
@@ -37,6 +39,8 @@ class Application:
     certificate: Path | None = None
     issuer: Path | None = None
     """The CA certificate that `certificate` was issued by, where the operator agrees to trust it."""
+    signing_certificate: Path | None = None
+    """What its maker certified of its signing key: the certificate, and those above it."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,16 @@ def enrol(operator: Path, application: Application, issue: Issue, *, replace: bo
     """
     device_id = check_device_id(application.device_id)
     registry = Registry(operator)
+    chain = load_chain(application.signing_certificate) if application.signing_certificate else None
+    signing = application.signing if chain is None else _certified(chain, application)
     with registry.locked():
         request = load_csr(application.csr) if application.csr else None
         brought = _checked_certificate(application.certificate, device_id, now) if application.certificate else None
         holder = request or brought
         tls_spki = spki_of(holder.public_key()) if holder else None
-        registry.check(device_id, application.signing, tls_spki, replace=replace)
+        registry.check(device_id, signing, tls_spki, replace=replace)
+        if chain is not None:
+            registry.check_chain(device_id, chain)
         notes = _replaced(registry.certificate_file(device_id), tls_spki) if replace else []
         certificate = None
         if request:
@@ -76,9 +84,36 @@ def enrol(operator: Path, application: Application, issue: Issue, *, replace: bo
             if anchor is not None:
                 notes.append(_trust(operator / CLIENT_AUTHORITIES, anchor, brought))
             certificate = brought.public_bytes(Encoding.PEM)
-        registry.store(device_id, application.signing, certificate)
-    fingerprint = application.signing.fingerprint if application.signing else None
+        registry.store(device_id, signing, certificate, chain)
+    notes += _certified_when(chain, now) if chain else []
+    fingerprint = signing.fingerprint if signing else None
     return Enrolled(device_id, fingerprint, certificate, registry.certificate_file(device_id), tuple(notes))
+
+
+def _certified(chain: Chain, application: Application) -> DeviceKey:
+    """The signing key that a maker certified, once all has been checked that needs no CA: that is the reader's."""
+    path = application.signing_certificate
+    try:
+        certified = check_chain(chain, application.device_id).key
+    except SignatureError as error:
+        raise DeviceError(
+            f"{path}: {error.reason}; have the maker certify signing.csr.pem (spec/certificate.md)"
+        ) from None
+    if application.signing not in (None, certified):
+        raise DeviceError(
+            f"{path}: is for another key than the device's signing key, {application.signing.fingerprint}"
+        )
+    return certified
+
+
+def _certified_when(chain: Chain, now: datetime.datetime) -> list[str]:
+    first, last = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+    if first <= now <= last:
+        return [f"Evidence brings the certificate of its signing key, which is valid until {last:%Y-%m-%d}."]
+    return [
+        f"The certificate of its signing key is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}, not now: it covers "
+        "messages that are marked then, and no others."
+    ]
 
 
 def _replaced(file: Path, tls_spki: bytes | None) -> list[str]:

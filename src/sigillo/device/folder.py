@@ -2,8 +2,9 @@
 
 | file | content |
 |---|---|
-| `device.toml` | version, id, kind of the signing key |
-| `signing.key.pem` (0600), `signing.pub.pem` | the key that signs messages; a policy pins the public half |
+| `device.toml` | version, id, kind of the signing key; where that is in a token, its `pkcs11:` URI |
+| `signing.key.pem` (0600) | the key that signs messages; not there where it is in a token |
+| `signing.pub.pem`, `signing.csr.pem` | its public half, which a policy pins; and a request for a maker's certificate |
 | `tls.key.pem` (0600), `tls.csr.pem` | another key, for the connection only, and the request for its certificate |
 | `tls.cert.pem`, `ca.cert.pem` | from the operator: the client certificate, and the CA of the broker's certificate |
 | `sequence`, `outbox/`, `lock` | see `store` |
@@ -14,8 +15,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sigillo import disk
 from sigillo.core.device_key import Kind
@@ -23,9 +26,14 @@ from sigillo.core.errors import PolicyError
 from sigillo.core.table import decode_toml, quote
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
-from sigillo.device.key import encode_public_key, generate_signing_key, public_half
-from sigillo.device.signer import FileSigner
+from sigillo.device.key import encode_public_key, generate_signing_key, load_public_key
+from sigillo.device.pkcs11_uri import TokenUri, parse_token_uri
+from sigillo.device.request import signing_request
+from sigillo.device.signer import FileSigner, Signer
 from sigillo.x509 import new_key, private_pem, request_for
+
+if TYPE_CHECKING:
+    from sigillo.device.pkcs11_signer import TokenSigner
 
 SETTINGS_VERSION = 1
 KINDS: tuple[Kind, ...] = ("p256", "ed25519")
@@ -33,11 +41,15 @@ KINDS: tuple[Kind, ...] = ("p256", "ed25519")
 
 @dataclass(frozen=True)
 class DeviceFolder:
-    """An existing device folder; its settings are read and checked, its keys are not read yet."""
+    """An existing device folder; its settings are read and checked, its keys are not read yet.
+
+    *token*: which key in which token signs; None: the key in the folder.
+    """
 
     path: Path
     device_id: str
     kind: Kind
+    token: TokenUri | None = None
 
     @property
     def signing_public(self) -> Path:
@@ -64,14 +76,25 @@ class DeviceFolder:
         """The CA certificate under which the broker's own certificate verifies, PEM; absent until enrolled."""
         return self.path / "ca.cert.pem"
 
-    def signer(self) -> FileSigner:
-        """The signer of this device. Raises DeviceError, also where its key is not of the kind in the settings."""
+    def signer(self) -> Signer:
+        """The signer of this device. Raises DeviceError, also where its key is not the one that the folder names."""
+        if self.token is not None:
+            return self._signer_in(self.token)
         path = self.path / "signing.key.pem"
         signer = FileSigner.load(path)
         if signer.public_key.kind != self.kind:
             raise DeviceError(
                 f"{path}: is a {signer.public_key.kind} key, but device.toml says key = {quote(self.kind)}; "
                 "put back the key that this device was enrolled with"
+            )
+        return signer
+
+    def _signer_in(self, uri: TokenUri) -> Signer:
+        signer = _token_signer().load(uri)
+        if signer.public_key != load_public_key(self.signing_public):
+            raise DeviceError(
+                f"{uri.token_name}: the key {uri.key_name} is another than {self.signing_public}, the one that this "
+                "device was made with; insert the token that has it"
             )
         return signer
 
@@ -82,35 +105,78 @@ class DeviceFolder:
 
 
 def make_device_folder(path: Path, device_id: str, kind: Kind) -> DeviceFolder:
-    """Make a device: its keys, its request for a certificate, sequence 0.
+    """Make a device: its keys, the requests for their certificates, sequence 0.
 
     The folder appears whole or not at all, and an existing one is never touched: a device's keys are not replaceable.
     Raises DeviceError, OSError.
     """
+
+    def signer(folder: Path) -> Signer:
+        key = generate_signing_key(kind)
+        disk.create(folder / "signing.key.pem", private_pem(key), disk.PRIVATE)
+        return FileSigner(key)
+
+    return _make(path, device_id, signer, None)
+
+
+def make_token_device_folder(
+    path: Path, device_id: str, uri: TokenUri, kind: Kind | None, generate: bool
+) -> DeviceFolder:
+    """Make a device as `make_device_folder` does, whose signing key is in a token and stays there.
+
+    *generate*: the token makes the key, of the *kind* (P-256 where None); else the key is there already, and a *kind*
+    that is not None must be its. Raises DeviceError, OSError; a key that was generated before that stays in the token.
+    """
+
+    def signer(_folder: Path) -> Signer:
+        if generate:
+            return _token_signer().generate(uri, kind or "p256")
+        found = _token_signer().load(uri)
+        if kind is not None and kind != found.public_key.kind:
+            raise DeviceError(f"{uri.token_name}: the key {uri.key_name} is {found.public_key.kind}, not {kind}")
+        return found
+
+    return _make(path, device_id, signer, uri)
+
+
+def _token_signer() -> type[TokenSigner]:
+    try:
+        from sigillo.device.pkcs11_signer import TokenSigner  # noqa: PLC0415  # the rest works without pkcs11
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pkcs11":
+            raise
+        raise DeviceError("a key in a token needs PKCS#11: run `pip install 'sigillo[pkcs11]'`") from None
+    return TokenSigner
+
+
+def _make(path: Path, device_id: str, signer: Callable[[Path], Signer], token: TokenUri | None) -> DeviceFolder:
     check_device_id(device_id)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise DeviceError(f"{path}: is there already, and keys are never overwritten; choose another folder with -o")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".new-device-", dir=path.parent))
     try:
-        _fill(fresh, device_id, kind)
+        made = signer(fresh)
+        _fill(fresh, device_id, made, token)
         os.rename(fresh, path)
-    except OSError:
+    except BaseException:  # also Ctrl-C at the question for a PIN
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     disk.sync_folder(path.parent)
-    return DeviceFolder(path, device_id, kind)
+    return DeviceFolder(path, device_id, made.public_key.kind, token)
 
 
-def _fill(folder: Path, device_id: str, kind: Kind) -> None:
-    signing, tls = generate_signing_key(kind), new_key()
+def _fill(folder: Path, device_id: str, signer: Signer, token: TokenUri | None) -> None:
+    key, tls = signer.public_key, new_key()
+    secret = "this folder" if token is None else "the token and its PIN"
     settings = (
-        "# A device of Sigillo. Whoever has this folder can sign as this device; never run two copies of it.\n"
-        f"version = {SETTINGS_VERSION}\nid = {quote(device_id)}\nkey = {quote(kind)}\n"
+        f"# A device of Sigillo. Whoever has {secret} can sign as this device; never run two copies of this folder.\n"
+        f"version = {SETTINGS_VERSION}\nid = {quote(device_id)}\nkey = {quote(key.kind)}\n"
     )
+    settings += "" if token is None else f"pkcs11 = {quote(token.text)}\n"
     (folder / "outbox").mkdir(mode=0o700)
-    disk.create(folder / "signing.key.pem", private_pem(signing), disk.PRIVATE)
-    disk.create(folder / "signing.pub.pem", encode_public_key(public_half(signing)), disk.PUBLIC)
+    disk.create(folder / "signing.pub.pem", encode_public_key(key), disk.PUBLIC)
+    disk.create(folder / "signing.csr.pem", signing_request(signer, device_id), disk.PUBLIC)
     disk.create(folder / "tls.key.pem", private_pem(tls), disk.PRIVATE)
     disk.create(folder / "tls.csr.pem", request_for(tls, device_id), disk.PUBLIC)
     disk.create(folder / "sequence", b"0\n", disk.PRIVATE)
@@ -128,7 +194,7 @@ def load_device_folder(path: Path) -> DeviceFolder:
         raise DeviceError(f"{file}: cannot be read ({error.strerror})") from None
     except PolicyError as error:
         raise DeviceError(f"{file}: {error.reason}") from None
-    if unknown := sorted(set(settings) - {"version", "id", "key"}):
+    if unknown := sorted(set(settings) - {"version", "id", "key", "pkcs11"}):
         raise DeviceError(f"{file}: unknown field {unknown[0]!a}; remove it")
     if settings.get("version") != SETTINGS_VERSION or isinstance(settings.get("version"), bool):
         raise DeviceError(f"{file}: version must be {SETTINGS_VERSION}")
@@ -138,4 +204,15 @@ def load_device_folder(path: Path) -> DeviceFolder:
     kind = next((kind for kind in KINDS if kind == settings.get("key")), None)
     if kind is None:
         raise DeviceError(f'{file}: key must be "p256" or "ed25519"')
-    return DeviceFolder(path, check_device_id(device_id, f"{file}: id"), kind)
+    return DeviceFolder(path, check_device_id(device_id, f"{file}: id"), kind, _token(settings.get("pkcs11"), file))
+
+
+def _token(uri: object, file: Path) -> TokenUri | None:
+    if uri is None:
+        return None
+    if not isinstance(uri, str):
+        raise DeviceError(f"{file}: pkcs11 must be a text: the URI of the signing key")
+    try:
+        return parse_token_uri(uri)
+    except DeviceError as error:
+        raise DeviceError(f"{file}: {error}") from None

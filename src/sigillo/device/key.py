@@ -20,12 +20,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from sigillo.core.certificate import decode_chain
 from sigillo.core.device_key import DeviceKey, Kind
 from sigillo.core.errors import DecodeError
 from sigillo.device.error import DeviceError
 from sigillo.x509 import new_key, spki_of
 
 SigningKey = EllipticCurvePrivateKey | Ed25519PrivateKey
+Chain = tuple[x509.Certificate, ...]
+"""A certificate and those above it, each certified by the next."""
 _MAX_PEM_BYTES = 64 * 1024
 
 
@@ -105,6 +108,24 @@ def load_certificate(path: Path) -> x509.Certificate:
     if len(certificates) != 1:
         raise DeviceError(f"{path}: holds {len(certificates)} certificates; give one, and its issuer apart")
     return certificates[0]
+
+
+def load_chain(path: Path) -> Chain:
+    """Read a certificate of a signing key and those above it from a PEM file, leaf first, without a root at the end.
+
+    Raises DeviceError, also where spec/certificate.md would not read one of them.
+    """
+    try:
+        chain = decode_chain(
+            [found.public_bytes(Encoding.DER) for found in x509.load_pem_x509_certificates(read_pem(path))]
+        )
+    except ValueError:
+        raise DeviceError(f"{path}: is not a list of certificates in PEM (`-----BEGIN CERTIFICATE-----`)") from None
+    except DecodeError as error:
+        raise DeviceError(f"{path}: a {error}") from None
+    if len(chain) > 1 and chain[-1].issuer == chain[-1].subject:
+        return chain[:-1]
+    return chain
 
 
 def read_pem(path: Path) -> bytes:

@@ -1,4 +1,7 @@
-"""The operator's registry of enrolled devices: `devices/<ID>/signing.pub.pem` and `devices/<ID>/tls.cert.pem`.
+"""The operator's registry of enrolled devices: `signing.pub.pem` and `tls.cert.pem` in `devices/<ID>/`.
+
+`certificates/` beside them has what a maker certified of the device's signing keys, one PEM file for each chain, leaf
+first; also those that have ended, since earlier messages need them. Evidence brings them, policies judge them.
 
 An id belongs to the keys it was enrolled with first: other keys under the same id are refused unless the operator says
 `replace` (identity take-over by re-registration: Keylime CVE-2023-38201, CVE-2025-13609). A key belongs to one device
@@ -14,15 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.core.device_key import DeviceKey
+from sigillo.core.evidence import MAX_CERTIFICATES
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
-from sigillo.device.key import encode_public_key, load_certificate, load_public_key
+from sigillo.device.key import Chain, encode_public_key, load_certificate, load_chain, load_public_key
 from sigillo.x509 import spki_of
 
-_SIGNING, _TLS = "signing.pub.pem", "tls.cert.pem"
+_SIGNING, _TLS, _CERTIFICATES = "signing.pub.pem", "tls.cert.pem", "certificates"
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,15 @@ class Registry:
         """Where this device's TLS client certificate is, PEM."""
         return self._folder / check_device_id(device_id) / _TLS
 
+    def check_chain(self, device_id: str, chain: Chain) -> None:
+        """Refuse one more chain than evidence may have of this device. Raises DeviceError."""
+        held = enrolled_chains(self._folder, device_id)
+        if chain not in held and len(held) >= MAX_CERTIFICATES:
+            raise DeviceError(
+                f"{self._folder / device_id / _CERTIFICATES}: has {len(held)} certificates, as many as evidence may "
+                "have of a device; remove those that no message needs any more"
+            )
+
     def check(self, device_id: str, signing: DeviceKey | None, tls_spki: bytes | None, *, replace: bool) -> None:
         """Refuse keys that this id may not have. *tls_spki*: DER SubjectPublicKeyInfo of the TLS key.
 
@@ -82,8 +97,13 @@ class Registry:
                         f"{self._folder / use.device_id / use.file}; the device must make its own"
                     )
 
-    def store(self, device_id: str, signing: DeviceKey | None, certificate: bytes | None) -> None:
-        """Write what `check` has passed, under the same lock. *certificate*: PEM. Raises OSError."""
+    def store(
+        self, device_id: str, signing: DeviceKey | None, certificate: bytes | None, chain: Chain | None = None
+    ) -> None:
+        """Write what the checks have passed, under the same lock. *certificate*: PEM, for TLS; *chain*: for signing.
+
+        Raises OSError.
+        """
         folder = self._folder / check_device_id(device_id)
         _ensure_folder(folder)
         disk.sync_folder(self._folder)
@@ -91,6 +111,11 @@ class Registry:
             disk.replace(folder / _SIGNING, encode_public_key(signing), disk.PUBLIC)
         if certificate is not None:
             disk.replace(folder / _TLS, certificate, disk.PUBLIC)
+        if chain is not None:
+            _ensure_folder(folder / _CERTIFICATES)
+            name = f"{chain[0].fingerprint(SHA256()).hex()}.pem"
+            pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
+            disk.replace(folder / _CERTIFICATES / name, pem, disk.PUBLIC)
 
     def _uses(self) -> Iterator[tuple[bytes, _Use]]:
         """SubjectPublicKeyInfo and use of every enrolled key."""
@@ -98,6 +123,15 @@ class Registry:
             yield load_public_key(path).spki, _Use(path.parent.name, _SIGNING)
         for path in sorted(self._folder.glob(f"*/{_TLS}")):
             yield spki_of(load_certificate(path).public_key()), _Use(path.parent.name, _TLS)
+
+
+def enrolled_chains(devices: Path, device_id: str) -> list[Chain]:
+    """The certificates of a device's signing keys in the registry's folder *devices*, each with what is above it.
+
+    An id that cannot be enrolled has none. Raises DeviceError that names a file which cannot be read.
+    """
+    paths = sorted(devices.glob(f"*/{_CERTIFICATES}/*.pem"))
+    return [load_chain(path) for path in paths if path.parents[1].name == device_id]
 
 
 def _ensure_folder(folder: Path) -> None:

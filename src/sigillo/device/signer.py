@@ -1,4 +1,4 @@
-"""Who signs: an interface that a file, or later a secure element, fills."""
+"""Who signs: an interface that a file fills, or a token (`pkcs11_signer`)."""
 
 from __future__ import annotations
 

@@ -10,12 +10,15 @@ import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sigillo.core.device_key import der_signature
-from sigillo.core.errors import DecodeError
-from sigillo.core.message import decode_device_message
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sigillo.core.certificate import signing_key
+from sigillo.core.device_key import DeviceKey, der_signature
+from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.policy import Policy
 from sigillo.core.reading import Reading
-from sigillo.core.verify import DecodedEpoch, DecodedMessage, decode_objects
+from sigillo.core.verify import DecodedCertificate, DecodedEpoch, DecodedMessage, decode_objects
 
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 section 4, up to the key
 README = """\
@@ -25,9 +28,11 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.sig       the signature: Ed25519 as it is, ECDSA P-256 as DER (64 bytes as sent where the key is not known)
   NAME.pub.pem   the public key, where it is known
   NAME.cose      the whole COSE object, where there is one
+  NAME.cert.pem  a certificate of a device's key, with NAME.untrusted.pem above it and NAME.ca.pem, its maker's CA
 
 Epoch keys are those that the file itself names: they count for no more than the countersignature of the statement that
-names them. The log key and the keys of the devices come from the policy that was given; without one they are absent.
+names them. The log key, the keys of the devices and the CAs of their makers come from the policy; without one
+they are absent. A certificate is verified for each message of its device, at the time of the mark.
 
   sh commands.sh     runs every line of commands.sh; OpenSSL 3.0 or later; stops at the first signature that is wrong
 
@@ -47,8 +52,11 @@ class Exhibit:
 def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]:
     """The signatures of an evidence file (lines without LF), in its order; a stream. Raises DecodeError."""
     epoch_key = b""
+    certificates: _Certificates = {}
     for decoded in decode_objects(lines):
-        if isinstance(decoded, DecodedEpoch):
+        if isinstance(decoded, DecodedCertificate):
+            yield from _of_certificate(decoded, policy, certificates)
+        elif isinstance(decoded, DecodedEpoch):
             epoch_key = decoded.statement.statement.epoch_key
             yield from _of_epoch(decoded, policy)
         elif isinstance(decoded, DecodedMessage):
@@ -56,7 +64,31 @@ def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]
             yield _ed25519(
                 f"{decoded.number:06d}-mark", sign1.signed_bytes(), sign1.signature, epoch_key, decoded.line.mark
             )
-            yield _of_device(decoded, policy)
+            yield _of_device(decoded, policy, certificates)
+
+
+_Certificates = dict[str, list[tuple[DeviceKey, str]]]
+"""By device: the key of each of its certificates, and the `openssl verify` that says who certifies it."""
+
+
+def _of_certificate(
+    decoded: DecodedCertificate, policy: Policy | None, certificates: _Certificates
+) -> Iterator[Exhibit]:
+    """The chain of a certificate whose CA the policy has; remembers its key for the messages."""
+    name, device = f"{decoded.number:06d}-certificate", policy.device(decoded.device) if policy else None
+    if device is None or device.maker is None:
+        return
+    leaf, *others = (certificate.public_bytes(Encoding.PEM) for certificate in decoded.chain)
+    files = {".cert.pem": leaf, ".ca.pem": device.maker.ca.public_bytes(Encoding.PEM)}
+    files |= {".untrusted.pem": b"".join(others)} if others else {}
+    untrusted = f" -untrusted {name}.untrusted.pem" if others else ""
+    verify = f"-partial_chain -CAfile {name}.ca.pem{untrusted} {name}.cert.pem"
+    try:
+        certificates.setdefault(device.id, []).append((signing_key(decoded.chain[0]), verify))
+    except SignatureError as error:
+        yield Exhibit(name, files, f"# {name}: {error.reason}")
+    else:
+        yield Exhibit(name, files, f"# {name}: verified with each message of its key, at the time of the mark")
 
 
 def _of_epoch(decoded: DecodedEpoch, policy: Policy | None) -> Iterator[Exhibit]:
@@ -74,20 +106,39 @@ def _of_epoch(decoded: DecodedEpoch, policy: Policy | None) -> Iterator[Exhibit]
         yield _ed25519(f"{name}-end", end.signed_bytes(), end.signature, statement.epoch_key, end.encode())
 
 
-def _of_device(decoded: DecodedMessage, policy: Policy | None) -> Exhibit:
-    name, line = f"{decoded.number:06d}-device", decoded.line
+def _of_device(decoded: DecodedMessage, policy: Policy | None, certificates: _Certificates) -> Exhibit:
+    name, line, mark = f"{decoded.number:06d}-device", decoded.line, decoded.mark.mark
     try:
         message = decode_device_message(line.payload, line.topic)
     except DecodeError:
         return Exhibit(name, {}, f"# {name}: the payload is no signed device message")
-    device = policy.device(decoded.mark.mark.principal) if policy else None
+    device = policy.device(mark.principal) if policy else None
+    key, certified_by = device.key if device else None, ""
+    if device and key is None:
+        key, certified_by = _certified(message, certificates.get(device.id, []))
     files = {".tbs": message.signed_bytes, ".sig": message.signature}
     if isinstance(message, Reading):
         files[".cose"] = line.payload
-    if device and device.key.kind == "p256":
+    if key and key.kind == "p256":
         files[".sig"] = der_signature(message.signature)
-        return _exhibit(name, files, device.key.spki, digest=" -digest sha256")
-    return _exhibit(name, files, device.key.spki if device else None)
+    exhibit = _exhibit(
+        name, files, key.spki if key else None, digest=" -digest sha256" if key and key.kind == "p256" else ""
+    )
+    if not certified_by:
+        return exhibit
+    at_mark = f"openssl verify -attime {mark.time_ns // 10**9} {certified_by}"
+    return Exhibit(exhibit.name, exhibit.files, f"{exhibit.command}\n{at_mark}")
+
+
+def _certified(message: DeviceMessage, certificates: list[tuple[DeviceKey, str]]) -> tuple[DeviceKey | None, str]:
+    """The certified key that the signature verifies under, and who certifies it; else the first there is."""
+    for key, verify in certificates:
+        try:
+            key.verify(message.signature, message.signed_bytes)
+        except SignatureError:
+            continue
+        return key, verify
+    return certificates[0] if certificates else (None, "")
 
 
 def _ed25519(name: str, signed: bytes, signature: bytes, key: bytes | None, whole: bytes | None = None) -> Exhibit:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sigillo.core.certificate import validity
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.ledger import Ledger
 from sigillo.core.mark import SignedMark
 from sigillo.core.verdict import MAX_LISTED, Summary
-from sigillo.core.verify import DecodedEpoch, DecodedMessage, decode_objects
+from sigillo.core.verify import DecodedCertificate, DecodedEpoch, DecodedMessage, decode_objects
 from sigillo.report.escape import escape
 from sigillo.report.moment import span, utc
 
@@ -20,9 +21,10 @@ NO_TRUST = "Nothing here is verified: this is what the file says. `sigillo verif
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The summary of a file, and its first ``MAX_LISTED`` epochs and messages."""
+    """The summary of a file, and its first ``MAX_LISTED`` certificates, epochs and messages."""
 
     summary: Summary
+    certificates: tuple[DecodedCertificate, ...]
     epochs: tuple[DecodedEpoch, ...]
     messages: tuple[DecodedMessage, ...]
 
@@ -34,6 +36,7 @@ class Inspection:
             "epoch_count": self.summary.epoch_count,
             "message_count": self.summary.message_count,
             "principal_count": self.summary.device_count,
+            "certificates": [_certificate_json(certificate) for certificate in self.certificates],
             "epochs": [_epoch_json(epoch.statement, epoch.end) for epoch in self.epochs],
             "principals": [{"name": device.id, "messages": device.messages} for device in self.summary.devices],
             "messages": [_message_json(message) for message in self.messages],
@@ -43,17 +46,20 @@ class Inspection:
 def inspect(lines: Iterable[bytes]) -> Inspection:
     """Decode every line of an evidence file (without LF). Raises DecodeError."""
     ledger = Ledger(strict=False)
+    certificates: list[DecodedCertificate] = []
     epochs: list[DecodedEpoch] = []
     messages: list[DecodedMessage] = []
     for decoded in decode_objects(lines):
-        if isinstance(decoded, DecodedEpoch):
+        if isinstance(decoded, DecodedCertificate):
+            certificates += [decoded] if len(certificates) < MAX_LISTED else []
+        elif isinstance(decoded, DecodedEpoch):
             statement = decoded.statement
             ledger.epoch(statement.statement, statement.epoch_id, ended=decoded.end is not None)
             epochs += [decoded] if len(epochs) < MAX_LISTED else []
         elif isinstance(decoded, DecodedMessage):
             ledger.message(decoded.mark.mark)
             messages += [decoded] if len(messages) < MAX_LISTED else []
-    return Inspection(ledger.summary(), tuple(epochs), tuple(messages))
+    return Inspection(ledger.summary(), tuple(certificates), tuple(epochs), tuple(messages))
 
 
 def render_inspection(inspection: Inspection) -> str:
@@ -68,6 +74,10 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     yield f"{summary.epoch_count} epoch(s), {summary.message_count} message(s) of {summary.device_count} principal(s)"
     if summary.received:
         yield f"marked {span(summary.received.first_ns, summary.received.last_ns)}"
+    for certificate in inspection.certificates:
+        found = validity(certificate.chain[0])
+        valid = span(found.from_ns, found.to_ns)
+        yield f"certificate of {escape(certificate.device)}: serial number {_serial(certificate)}, valid {valid}"
     for epoch in inspection.epochs:
         yield ""
         yield from _epoch_lines(epoch.statement, epoch.end)
@@ -118,6 +128,22 @@ def _message_line(message: DecodedMessage) -> str:
     return (
         f"line {message.number}: {mark.mark.sequence} {utc(mark.mark.time_ns)} {escape(message.line.topic)} {payload}"
     )
+
+
+def _serial(certificate: DecodedCertificate) -> str:
+    return f"{certificate.chain[0].serial_number:x}"
+
+
+def _certificate_json(certificate: DecodedCertificate) -> dict[str, Any]:
+    found = validity(certificate.chain[0])
+    return {
+        "line": certificate.number,
+        "device": certificate.device,
+        "serial": _serial(certificate),
+        "from_ns": found.from_ns,
+        "to_ns": found.to_ns,
+        "chain": len(certificate.chain),
+    }
 
 
 def _epoch_json(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> dict[str, Any]:

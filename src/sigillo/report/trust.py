@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sigillo.core.policy import BUILD_PARTS, OperatorTrust, Policy
+from sigillo.core.policy import BUILD_PARTS, MakerTrust, OperatorTrust, Policy
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration
 
@@ -63,11 +63,21 @@ def policy_json(policy: Policy) -> dict[str, Any]:
         ],
         "clock_max_error_ns": policy.clock.max_error_ns,
         "permissions": list(policy.permissions()),
+        "makers": [
+            {
+                "name": maker.name,
+                "fingerprint": maker.fingerprint,
+                "key_fingerprint": maker.key_fingerprint,
+                "hardware": maker.hardware,
+            }
+            for maker in policy.makers
+        ],
         "devices": [
             {
                 "id": device.id,
-                "key_type": device.key.kind,
-                "fingerprint": device.key.fingerprint,
+                "key_type": device.key and device.key.kind,
+                "fingerprint": device.key and device.key.fingerprint,
+                "maker": device.maker and device.maker.name,
                 "sequence_bits": device.sequence_bits,
             }
             for device in policy.devices
@@ -80,12 +90,25 @@ def _lines(policy: Policy) -> Iterator[str]:
     for operator in policy.operators:
         yield from _operator(operator)
     yield f"clock: error at most {duration(policy.clock.max_error_ns)}"
+    for maker in policy.makers:
+        yield from _maker(maker)
     for device in policy.devices:
-        yield f"device {escape(device.id)}, {device.key.kind}, trusted to sign its own messages"
-        yield f"  key  SHA-256 {device.key.fingerprint}"
+        if device.key:
+            yield f"device {escape(device.id)}, {device.key.kind}, trusted to sign its own messages"
+            yield f"  key  SHA-256 {device.key.fingerprint}"
+        elif device.maker:
+            maker_name = escape(device.maker.name)
+            yield f"device {escape(device.id)}, trusted to sign its own messages with a key that {maker_name} certifies"
     yield _COMPARE
     for warning in warnings(policy):
         yield f"warning: {escape(warning)}"
+
+
+def _maker(maker: MakerTrust) -> Iterator[str]:
+    believed = ", and believed that they cannot leave their hardware" if maker.hardware else ""
+    yield f"maker {escape(maker.name)}, trusted to certify the keys of its devices{believed}"
+    yield f"  CA certificate SHA-256 {maker.fingerprint}"
+    yield f"  CA key         SHA-256 {maker.key_fingerprint}"
 
 
 def _operator(operator: OperatorTrust) -> Iterator[str]:
