@@ -19,7 +19,7 @@ setup: ## install what running needs (Debian packages, .venv)
 	@bash tools/setup.sh
 
 setup-test:
-	@bash tools/setup.sh test
+	@bash tools/setup.sh test $(if $(SLOW),slow)
 
 plugin: ## build the Mosquitto plugin: build/plugin/sigillo.so
 	@$(MAKE) --no-print-directory -C plugin

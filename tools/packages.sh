@@ -125,7 +125,7 @@ install() {
 
 python=${PYTHON:-python3}
 if [ "${1:-}" = --python ]; then python=$2; shift 2; fi
-[ $# -gt 0 ] || fail "name a group: tools/packages.sh demo [test]"
+[ $# -gt 0 ] || fail "name a group: tools/packages.sh demo [test] [slow]"
 
 release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
 if [ ! -d "packages/$release" ]; then

@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh           for `make demo` and `make up`
 #   tools/setup.sh test      for `make test` and `make lint` too
+#   tools/setup.sh test slow for `SLOW=1 make test` too
 #
 # What is there already is not fetched again, so a second run needs no network.
 set -eEuo pipefail
@@ -96,6 +97,7 @@ main() {
                 environment .venv-oracle
                 install_lock .venv-oracle locks/oracle.txt
                 ;;
+            slow) ;; # Debian packages only
             *) fail "no such group: $group" ;;
         esac
     done

@@ -82,6 +82,11 @@ class Broker:
     """More lines of the listener."""
     more: tuple[str, ...] = ()
     """More lines at the end of the configuration."""
+    mosquitto: tuple[str, ...] = (MOSQUITTO,)
+    """The command that starts it."""
+    plugin: Path = PLUGIN
+    parent: Path | None = None
+    """Of its folder; None: where temporary files go."""
     folder: Path = field(init=False)
     port: int = field(init=False)
     process: subprocess.Popen[bytes] = field(init=False)
@@ -90,11 +95,11 @@ class Broker:
 
     def __post_init__(self) -> None:
         # Mosquitto drops its privileges: not pytest's tmp_path, whose parents are closed to others.
-        self.folder = Path(tempfile.mkdtemp(prefix="sigillo-plugin-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="sigillo-plugin-", dir=self.parent))
         self.folder.chmod(0o777)
         self.spool.mkdir()
         self.spool.chmod(0o777)
-        shutil.copy(PLUGIN, self.folder / "sigillo.so")
+        shutil.copy(self.plugin, self.folder / "sigillo.so")
         self.port = free_port()
 
     @property
@@ -144,7 +149,7 @@ class Broker:
 
     def launch(self, stdin: object = None) -> None:
         """Start the process with `stdin` (a file or socket), or with one end of our socket pair."""
-        command = [MOSQUITTO, "-c", str(self._configure())]
+        command = [*self.mosquitto, "-c", str(self._configure())]
         self.launcher, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.launcher.settimeout(PATIENCE_S)
         with (self.folder / "log").open("wb") as log, theirs:
