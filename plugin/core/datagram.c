@@ -193,14 +193,14 @@ static bool is_signature(struct span input)
 	return read_head(&input, &head) && head.major == CBOR_BYTES && head.info != INDEFINITE && head.value == SIGNATURE;
 }
 
-/* One pair of a signed datagram: its key a text that differs from those before it. */
+/* The key of a pair of a signed datagram: a text that is none of the broker's and differs from those before it. */
 static bool read_pair(struct span *input, struct span *keys, size_t count)
 {
 	struct head head;
 	if (!read_head(input, &head) || head.major != CBOR_TEXT || !is_shortest(&head) || head.value > input->length)
 		return false;
 	keys[count] = (struct span){input->data, (size_t)head.value};
-	if (!utf8_valid((const char *)keys[count].data, keys[count].length))
+	if (is_broker_key(keys[count]) || !utf8_valid((const char *)keys[count].data, keys[count].length))
 		return false;
 	for (size_t i = 0; i < count; i++)
 		if (keys[i].length == keys[count].length && memcmp(keys[i].data, keys[count].data, keys[i].length) == 0)
@@ -233,9 +233,9 @@ static bool read_signed(struct span input, struct datagram *found)
 
 enum datagram_kind datagram_read(struct span payload, struct datagram *found)
 {
-	if (has_broker_keys(payload))
-		return DATAGRAM_TAKEN;
-	return read_signed(payload, found) ? DATAGRAM_SIGNED : DATAGRAM_PLAIN;
+	if (read_signed(payload, found)) /* nothing in it reads otherwise for a lenient reader */
+		return DATAGRAM_SIGNED;
+	return has_broker_keys(payload) ? DATAGRAM_TAKEN : DATAGRAM_PLAIN;
 }
 
 size_t datagram_write(const struct datagram *datagram, int64_t time, struct span token, uint8_t *out)

@@ -7,13 +7,14 @@
 #include <string.h>
 
 #define MASK (REPEAT_REMEMBERED - 1)
+#define BUCKETS (4 * REPEAT_REMEMBERED) /* most hold one entry or none: each one more is a cache miss */
 
 bool repeat_init(struct repeat_table *table, const uint8_t key[REPEAT_KEY])
 {
 	memset(table, 0, sizeof *table);
 	memcpy(table->key, key, sizeof table->key);
 	table->repeats = calloc(REPEAT_REMEMBERED, sizeof *table->repeats);
-	table->buckets = calloc(REPEAT_REMEMBERED, sizeof *table->buckets);
+	table->buckets = calloc(BUCKETS, sizeof *table->buckets);
 	table->objects = malloc(REPEAT_BYTES);
 	return table->repeats && table->buckets && table->objects;
 }
@@ -41,7 +42,7 @@ static uint32_t *bucket_of(const struct repeat_table *table, const uint8_t id[RE
 {
 	uint32_t number;
 	memcpy(&number, id, sizeof number);
-	return &table->buckets[number & MASK];
+	return &table->buckets[number & (BUCKETS - 1)];
 }
 
 const struct repeat *repeat_find(const struct repeat_table *table, const uint8_t id[REPEAT_ID])

@@ -11,6 +11,7 @@ int main(int count, char **arguments)
 		return 2;
 	}
 	unit_vectors(arguments[1]);
+	base64url_tests();
 	cbor_tests();
 	filter_tests();
 	clock_tests();

@@ -48,6 +48,7 @@ void folder_remove(const char *path);
 /* A file's bytes; none where it is not there. */
 struct bytes file_read(const char *path);
 
+void base64url_tests(void);
 void cbor_tests(void);
 void clock_tests(void);
 void filter_tests(void);

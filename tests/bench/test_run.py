@@ -1,4 +1,4 @@
-"""`make bench`, two tiny rounds: it measures what its tables name, leaves nothing behind."""
+"""`make bench`, two tiny rounds: it measures what its tables name, leaves nothing; its page is what it prints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from bench import mark
 from bench.load import PAYLOAD, Block
 from bench.result import Result, measure
 from bench.run import BROKERS, REPEATED, SIGNATURE
 from sigillo.core.datagram import decode_datagram
 from tests.house.checkout import CHECKOUT
+
+RESULTS = sorted((CHECKOUT / "bench/results").glob("*.json"))
 
 
 def left_behind() -> set[Path]:
@@ -56,3 +60,15 @@ def test_ratio_is_of_the_same_round() -> None:
     bare, ours = group.rows
     assert (bare.ratio, ours.ratio, ours.low, ours.high) == (1, 3, 3, 3)
     assert (bare.us, ours.us) == (1.5, 4.5)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_kept_result_says_nothing_of_the_host(path: Path) -> None:
+    result = Result.read(path)
+    assert path.name == result.file_name()
+    assert set(result.machine) == {"processor", "cores", "kernel", "debian", "mosquitto", "libsodium", "python"}
+
+
+def test_page_shows_the_newest_result() -> None:
+    page = (CHECKOUT / "docs/benchmark.md").read_text(encoding="utf-8")
+    assert Result.read(RESULTS[-1]).markdown() in page
