@@ -11,10 +11,13 @@ int main(int count, char **arguments)
 		return 2;
 	}
 	unit_vectors(arguments[1]);
+	base64url_tests();
 	cbor_tests();
 	filter_tests();
 	clock_tests();
+	datagram_tests();
 	principal_tests();
+	repeat_tests();
 	secret_tests();
 	spool_tests();
 	state_tests();

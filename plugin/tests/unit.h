@@ -48,10 +48,13 @@ void folder_remove(const char *path);
 /* A file's bytes; none where it is not there. */
 struct bytes file_read(const char *path);
 
+void base64url_tests(void);
 void cbor_tests(void);
 void clock_tests(void);
+void datagram_tests(void);
 void filter_tests(void);
 void principal_tests(void);
+void repeat_tests(void);
 void secret_tests(void);
 void spool_tests(void);
 void state_tests(void);
