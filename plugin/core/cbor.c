@@ -40,7 +40,8 @@ uint8_t *cbor_put_text(uint8_t *out, const char *text, size_t length)
 
 struct cbor_reader cbor_reader(struct span input)
 {
-	return (struct cbor_reader){input.data, input.data + input.length, false};
+	const uint8_t *end = input.length ? input.data + input.length : input.data; /* nothing may be NULL */
+	return (struct cbor_reader){input.data, end, false};
 }
 
 static uint64_t fail(struct cbor_reader *reader)

@@ -81,12 +81,10 @@ static bool items_of(const struct head *head, struct span input, uint64_t *items
 		*items = ENDLESS;
 		return head->major != CBOR_TAG;
 	}
-	*items = 1;
-	if (head->major == CBOR_TAG)
-		return true;
-	if (head->value > input.length) /* an item is at least a byte */
+	uint64_t value = head->major == CBOR_TAG ? 1 : head->value;
+	if (value > input.length) /* an item is at least a byte */
 		return false;
-	*items = head->major == CBOR_MAP ? 2 * head->value : head->value;
+	*items = head->major == CBOR_MAP ? 2 * value : value;
 	return *items <= input.length;
 }
 

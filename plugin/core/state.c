@@ -75,8 +75,11 @@ static const char *get_bridges(struct span value, struct state *state)
 	uint64_t count = cbor_get_head(&reader, CBOR_ARRAY);
 	if (count == 0 || count > STATE_MAX_BRIDGES)
 		return "bridge principals: there must be 1 to 64";
-	for (uint64_t i = 0; i < count; i++)
+	for (uint64_t i = 0; i < count; i++) {
 		state->bridges[i] = cbor_get_string(&reader, CBOR_TEXT);
+		if (!state->bridges[i].length) /* it would be every client without a name */
+			return "bridge principals";
+	}
 	state->bridge_count = (size_t)count;
 	return cbor_done(&reader) ? NULL : "bridge principals";
 }

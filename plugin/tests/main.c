@@ -15,7 +15,9 @@ int main(int count, char **arguments)
 	cbor_tests();
 	filter_tests();
 	clock_tests();
+	datagram_tests();
 	principal_tests();
+	repeat_tests();
 	secret_tests();
 	spool_tests();
 	state_tests();

@@ -87,9 +87,64 @@ static void collisions_chain_over_the_end(void)
 	principal_table_free(&table);
 }
 
+#define SECOND INT64_C(1000000000)
+
+/* How many go through when asked every `pause` ns, `times` times. */
+static int passed(struct principal *slot, int64_t *now, uint64_t rate, int64_t pause, int times)
+{
+	int passed = 0;
+	for (int i = 0; i < times; i++, *now += pause)
+		passed += principal_may(slot, *now, rate);
+	return passed;
+}
+
+static void rate_is_a_bucket_of_one_second(void)
+{
+	static const uint64_t rates[] = {1, 2, 3, 7, 10, 1000, 999999, 1000000};
+	for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+		struct principal slot = {.count = 1};
+		int rate = (int)rates[i];
+		int64_t now = 5 * SECOND;
+		int at_once = passed(&slot, &now, rates[i], 0, 2 * rate + 10);
+		CHECK(at_once >= rate && at_once <= rate + rate / 1000 + 1); /* full at the start, and not more */
+		now += SECOND / 2;
+		int half = passed(&slot, &now, rates[i], 0, rate + 10);
+		CHECK(half >= rate / 2 && half <= rate / 2 + rate / 1000 + 1); /* refilled evenly */
+		now += 1000 * SECOND;
+		CHECK(passed(&slot, &now, rates[i], 0, 2 * rate + 10) == at_once); /* no fuller after a pause */
+		now += 1000 * SECOND;
+		CHECK(passed(&slot, &now, rates[i], SECOND / rate, 3 * rate < 10000 ? 3 * rate : 10000) == (3 * rate < 10000 ? 3 * rate : 10000));
+	}
+}
+
+static void no_rate_is_no_limit(void)
+{
+	struct principal slot = {.count = 1};
+	int64_t now = SECOND;
+	CHECK(passed(&slot, &now, 0, 0, 100000) == 100000 && slot.due == 0);
+	slot.due = INT64_MAX / 2;
+	CHECK(principal_may(&slot, now, 0));
+	CHECK(!principal_may(&slot, now, 1000000));
+}
+
+static void principal_with_a_full_bucket_leaves_others_theirs(void)
+{
+	struct principal_table table;
+	CHECK(principal_table_init(&table, 4, key));
+	struct principal *loud = mark_once(&table, "loud", 1), *quiet = mark_once(&table, "quiet", 2);
+	int64_t now = SECOND;
+	CHECK(passed(loud, &now, 5, 0, 100) == 5 && passed(quiet, &now, 5, 0, 1) == 1);
+	struct principal *fresh = principal_find(&table, "new", 3);
+	CHECK(fresh && fresh->count == 0 && passed(fresh, &now, 5, 0, 100) == 5);
+	principal_table_free(&table);
+}
+
 void principal_tests(void)
 {
 	RUN(full_table_never_evicts);
 	RUN(new_only_after_its_first_mark);
 	RUN(collisions_chain_over_the_end);
+	RUN(rate_is_a_bucket_of_one_second);
+	RUN(no_rate_is_no_limit);
+	RUN(principal_with_a_full_bucket_leaves_others_theirs);
 }

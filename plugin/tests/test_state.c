@@ -14,7 +14,7 @@
 
 /* A good STATE as hex values by key; NULL: absent. A test changes what it is about. */
 struct draft {
-	const char *head, *fields[24], *run_time[8], *tail;
+	const char *head, *fields[24], *run_time[12], *tail;
 	int extra_fields; /* what the map's head says beyond the pairs there are */
 };
 
@@ -27,7 +27,9 @@ static struct draft good_draft(void)
 			[11] = "624f70", [12] = "8463782f79" H32 "00" EMPTY_ROOT, [13] = "84" H32 H32 H32 "f6", [14] = "82836161000083632b2f230000",
 			[15] = "00", [16] = "816477696c6c", [17] = "80", [18] = "f6", [19] = "f4",
 		},
-		.run_time = {[1] = "622f73", [2] = "1a00010000", [3] = "0a", [4] = "f5"},
+		.run_time = {
+			[1] = "622f73", [2] = "1a00010000", [3] = "0a", [4] = "f5", [5] = "f4", [6] = "00", [7] = "00", [8] = "f4",
+		},
 		.tail = "",
 	};
 }
@@ -49,7 +51,7 @@ static struct bytes built(const struct draft *draft)
 	static char hex[65536];
 	(void)strcpy(hex, draft->head);
 	put_map(hex, draft->fields, 24, draft->extra_fields);
-	put_map(hex, draft->run_time, 8, 0);
+	put_map(hex, draft->run_time, 12, 0);
 	(void)strcat(hex, draft->tail);
 	return from_hex(hex);
 }
@@ -69,10 +71,12 @@ static void good_state_is_read(void)
 	struct bytes body = built(&draft);
 	CHECK(state_decode(span_of(body), &state) == NULL);
 	CHECK(state.epoch == 8 && state.floor == INT64_C(1764000000123456789) && !state.refuse_unsynchronised);
-	CHECK(state.checkpoint.size == 0 && state.checkpoint.root[0] == 0xe3 && state.filter_count == 2);
-	CHECK(state.filters[1].length == 3 && memcmp(state.filters[1].data, "+/#", 3) == 0);
+	CHECK(state.checkpoint.size == 0 && state.checkpoint.root[0] == 0xe3 && state.rule_count == 2);
+	CHECK(state.rules[1].filter.length == 3 && memcmp(state.rules[1].filter.data, "+/#", 3) == 0);
+	CHECK(state.rules[1].carrier == CARRIER_PROPERTY && state.bridge_count == 0);
 	CHECK(state.spool_folder.length == 2 && memcmp(state.spool_folder.data, "/s", 2) == 0);
 	CHECK(state.segment_size == 65536 && state.principal_limit == 10 && state.bound_meaningful);
+	CHECK(!state.raw_tokens && !state.access_list && state.most_a_second == 0 && state.largest == 0);
 	free(body.data);
 	draft.fields[18] = "818181818181818181818181818100"; /* 16 deep */
 	CHECK(decode(&draft, &state) == NULL);
@@ -81,6 +85,22 @@ static void good_state_is_read(void)
 	draft.fields[12] = "8463782f79" H32 "05" H32;
 	CHECK(decode(&draft, &state) == NULL && state.floor == 0 && state.refuse_unsynchronised && !state.bound_meaningful);
 	CHECK(state.checkpoint.size == 5);
+}
+
+static void carriers_bridges_and_limits_are_read(void)
+{
+	struct state state;
+	struct draft draft = good_draft();
+	draft.fields[14] = "83836161000183616200028361630000";
+	draft.fields[20] = "8261626163";
+	draft.run_time[5] = "f5", draft.run_time[6] = "1a000f4240", draft.run_time[7] = "1a0fffffff", draft.run_time[8] = "f5";
+	struct bytes body = built(&draft);
+	CHECK(state_decode(span_of(body), &state) == NULL);
+	CHECK(state.rule_count == 3 && state.rules[0].carrier == CARRIER_DATAGRAM);
+	CHECK(state.rules[1].carrier == CARRIER_TOPIC && state.rules[2].carrier == CARRIER_PROPERTY);
+	CHECK(state.bridge_count == 2 && state.bridges[1].length == 1 && *state.bridges[1].data == 'c');
+	CHECK(state.raw_tokens && state.access_list && state.most_a_second == 1000000 && state.largest == 268435455);
+	free(body.data);
 }
 
 struct refusal {
@@ -152,8 +172,6 @@ static const struct refusal refusals[] = {
 	{"mode batch", 0, 14, "818361610100"},
 	{"mode batch, second filter", 0, 14, "828361610000836162" "0100"},
 	{"mode 2", 0, 14, "818361610200"},
-	{"carrier datagram", 0, 14, "818361610001"},
-	{"carrier topic", 0, 14, "818361610002"},
 	{"filters indefinite", 0, 14, "9f8361610000ff"},
 	{"filters say three, hold two", 0, 14, "8383616100008361620000"},
 	{"unmarked paths, one with a long head", 0, 16, "81780477696c6c"},
@@ -162,12 +180,22 @@ static const struct refusal refusals[] = {
 	{"tag 18", 0, 18, "d2f6"},
 	{"float", 0, 18, "fb0000000000000000"},
 	{"nested 17 deep, STATE's own two included", 0, 18, "81818181818181818181818181818100"},
-	{"bridge principals", 0, 20, "816162"},
+	{"carrier 3", 0, 14, "818361610003"},
+	{"no bridge principals", 0, 20, "80"},
+	{"a bridge principal without a name", 0, 20, "82616260"},
+	{"a bridge principal as bytes", 0, 20, "814162"},
+	{"a bridge principal not UTF-8", 0, 20, "8161ff"},
+	{"bridge principals a text", 0, 20, "6162"},
+	{"bridge principals null", 0, 20, "f6"},
 	{"no folder", 1, 1, NULL},
 	{"no segment size", 1, 2, NULL},
 	{"no limit", 1, 3, NULL},
 	{"no bound meaningful", 1, 4, NULL},
-	{"unknown run time key", 1, 5, "00"},
+	{"no raw tokens", 1, 5, NULL},
+	{"no rate", 1, 6, NULL},
+	{"no largest payload", 1, 7, NULL},
+	{"no access list", 1, 8, NULL},
+	{"unknown run time key", 1, 9, "00"},
 	{"run time key 0", 1, 0, "00"},
 	{"folder relative", 1, 1, "6173"},
 	{"folder empty", 1, 1, "60"},
@@ -184,6 +212,15 @@ static const struct refusal refusals[] = {
 	{"limit null", 1, 3, "f6"},
 	{"bound meaningful 1", 1, 4, "01"},
 	{"bound meaningful null", 1, 4, "f6"},
+	{"raw tokens, and no filter for them", 1, 5, "f5"},
+	{"raw tokens 0", 1, 5, "00"},
+	{"rate above 10^6", 1, 6, "1a000f4241"},
+	{"rate negative", 1, 6, "20"},
+	{"rate a bool", 1, 6, "f4"},
+	{"payload larger than a packet", 1, 7, "1a10000000"},
+	{"largest payload null", 1, 7, "f6"},
+	{"access list 1", 1, 8, "01"},
+	{"access list null", 1, 8, "f6"},
 };
 
 static void wrong_states_are_refused(void)
@@ -240,6 +277,20 @@ static void every_truncation_is_refused(void)
 		free(part);
 	}
 	free(whole.data);
+}
+
+static void bridges_have_a_limit(void)
+{
+	static char hex[2 * 1024];
+	struct state state;
+	for (int count = STATE_MAX_BRIDGES; count <= STATE_MAX_BRIDGES + 1; count++) {
+		struct draft draft = good_draft();
+		char *at = hex + sprintf(hex, "98%02x", (unsigned)count);
+		for (int i = 0; i < count; i++)
+			at += sprintf(at, "6161");
+		draft.fields[20] = hex;
+		CHECK((decode(&draft, &state) == NULL) == (count == STATE_MAX_BRIDGES));
+	}
 }
 
 static void filters_have_a_limit(void)
@@ -328,7 +379,7 @@ static void damage_never_crashes(void)
 		memcpy(exact, work, length);
 		if (!state_decode((struct span){exact, length}, state)) {
 			taken++;
-			CHECK(state->epoch && state->filter_count && state->principal_limit && state->spool_folder.length);
+			CHECK(state->epoch && state->rule_count && state->principal_limit && state->spool_folder.length);
 			CHECK(taken > 2000 || epoch_write_statement(state, secret, 1, out, id) > 0);
 		}
 		free(exact);
@@ -342,10 +393,12 @@ static void damage_never_crashes(void)
 void state_tests(void)
 {
 	RUN(good_state_is_read);
+	RUN(carriers_bridges_and_limits_are_read);
 	RUN(wrong_states_are_refused);
 	RUN(wrong_frames_are_refused);
 	RUN(every_truncation_is_refused);
 	RUN(filters_have_a_limit);
+	RUN(bridges_have_a_limit);
 	RUN(long_statements_are_refused);
 	RUN(damage_never_crashes);
 }

@@ -39,10 +39,22 @@ from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
 from tests.vector import sample
 from tests.vector.file import Value
-from tests.vector.key import EPOCH, LOG, SALT_KEY, TRACKER_ED25519, TRACKER_P256, Ed25519Key, P256Key, Sign, filler
+from tests.vector.key import (
+    EPOCH,
+    LOG,
+    SALT_KEY,
+    TOKEN,
+    TRACKER_ED25519,
+    TRACKER_P256,
+    Ed25519Key,
+    P256Key,
+    Sign,
+    filler,
+)
 from tests.vector.sample import EPOCH_ID, FIRST_FIELDS, LOG_KEY, START_NS, TOPIC, U64_MAX
 
 Vector = dict[str, Value]
+I64_MAX = 2**63 - 1
 
 
 def clock_text(clock: Clock) -> str:
@@ -141,7 +153,9 @@ def epoch_statements() -> dict[str, Vector]:
         "first": _statement(FIRST_FIELDS, sample.whole(FIRST_FIELDS)),
         "next": _statement(sample.NEXT_FIELDS, sample.whole(sample.NEXT_FIELDS, START_NS + 10**13)),
         "unclean": _statement(sample.UNCLEAN_FIELDS, sample.whole(sample.UNCLEAN_FIELDS, U64_MAX)),
-        "all-fields": _statement(sample.ALL_FIELDS, sample.whole(sample.ALL_FIELDS, token_key=filler("token key"))),
+        "carriers": _statement(sample.CARRIER_FIELDS, sample.whole(sample.CARRIER_FIELDS)),
+        "raw-tokens": _statement(sample.CARRIER_FIELDS, sample.whole(sample.CARRIER_FIELDS, token_key=TOKEN.public)),
+        "all-fields": _statement(sample.ALL_FIELDS, sample.whole(sample.ALL_FIELDS, token_key=TOKEN.public)),
     }
 
 
@@ -155,7 +169,7 @@ def _statement(fields: StatementFields, statement: EpochStatement) -> Vector:
         "epoch_key": statement.epoch_key,
     }
     if statement.token_key is not None:
-        vector["token_key"] = statement.token_key
+        vector |= {"token_seed": TOKEN.seed, "token_key": statement.token_key}
     return vector | {
         "object": encoded,
         "countersigned": countersign(encoded, LOG_KEY.key_id32, LOG.sign),
@@ -348,6 +362,70 @@ def readings() -> dict[str, Vector]:
     return made
 
 
+def marked_map(pairs: list[tuple[bytes, bytes]], time: int, token: bytes | None, *, indefinite: bool = False) -> bytes:
+    """A marked datagram of encoded pairs, *time* in ms, made without the encoder under test; without a token what a raw
+    one signs."""
+    added = [*pairs, (cbor2.dumps("INGESTION_TIME"), cbor2.dumps(time))]
+    if token is not None:
+        added.append((cbor2.dumps("VERIFICATION_TOKEN"), cbor2.dumps(token)))
+    return plain_map(added, indefinite=indefinite)
+
+
+def plain_map(pairs: list[tuple[bytes, bytes]], *, indefinite: bool = False) -> bytes:
+    """A map of encoded pairs."""
+    body = b"".join(key + value for key, value in pairs)
+    return b"\xbf" + body + b"\xff" if indefinite else map_head(len(pairs)) + body
+
+
+def marked_datagrams() -> dict[str, Vector]:
+    """vectors/marked-datagram/accept."""
+    sign = cbor2.dumps("SIGN"), cbor2.dumps(filler("signature", 64))
+    device = [*pairs_of({"TS": 1_764_000_000, "VER": 41, "BODY": sample.BODY}), sign]
+    odd = {
+        "only-sign": [sign],
+        "sign-head-long": [*device[:-1], (sign[0], b"\x5b" + (64).to_bytes(8, "big") + filler("signature", 64))],
+        "no-known-key": [*pairs_of({"": 1, "però": 2, "ingestion_time": 3, "INGESTION_TIME ": 4}), sign],
+        "keys-further-in": [*pairs_of({"X": {"INGESTION_TIME": 1}, "Y": ["VERIFICATION_TOKEN"]}), sign],
+        "key-as-value": [*pairs_of({"X": "INGESTION_TIME"}), sign],
+        "inner-duplicate": [(cbor2.dumps("X"), bytes.fromhex("a2616101616102")), sign],
+        "inner-not-utf8": [(cbor2.dumps("X"), b"\x61\xff"), sign],
+        "inner-chunks": [(cbor2.dumps("X"), bytes.fromhex("9f5f4101ff7f616160ffbf0102ffc100ff")), sign],
+        "inner-simple": [(cbor2.dumps("X"), bytes.fromhex("85f7f0f820f97e00c101")), sign],
+        "nested-16": [(cbor2.dumps("X"), bytes.fromhex("81" * 14 + "80")), sign],
+    }
+    made = {name: _marked(pairs, sample.START_NS) for name, pairs in odd.items()}
+    for pairs in (21, 22, 23, 24, 62, 63, 64):
+        keys = [*pairs_of({f"K{number}": number for number in range(pairs - 1)}), sign]
+        made[f"pairs-{pairs}"] = _marked(keys, sample.START_NS)
+        made[f"indefinite-{pairs}"] = _marked(keys, sample.START_NS, indefinite=True)
+    for time in (0, 23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32):
+        made[f"time-{time}"] = _marked(device, time * 10**6 + 999_999)
+    return made | {
+        "first": _marked(device, sample.START_NS),
+        "indefinite": _marked(device, sample.START_NS, indefinite=True),
+        "time-max": _marked(device, I64_MAX),
+        "raw-token": _raw(device, sample.START_NS),
+        "raw-token-indefinite": _raw(device, sample.START_NS, indefinite=True),
+        "raw-token-time-max": _raw(device, I64_MAX),
+    }
+
+
+def _marked(pairs: list[tuple[bytes, bytes]], time_ns: int, *, indefinite: bool = False) -> Vector:
+    payload = plain_map(pairs, indefinite=indefinite)
+    salt = mark_salt(SALT_KEY, 1)
+    made = sample.mark(time_ns=time_ns, commitment=payload_commitment(salt, payload))
+    token = encode_mark(made, EPOCH_ID, salt, EPOCH.sign)
+    marked = marked_map(pairs, time_ns // 10**6, token, indefinite=indefinite)
+    return {"payload": payload, "time": time_ns, "token": token, "marked": marked}
+
+
+def _raw(pairs: list[tuple[bytes, bytes]], time_ns: int, *, indefinite: bool = False) -> Vector:
+    token = TOKEN.sign(marked_map(pairs, time_ns // 10**6, None, indefinite=indefinite))
+    marked = marked_map(pairs, time_ns // 10**6, token, indefinite=indefinite)
+    payload = plain_map(pairs, indefinite=indefinite)
+    return {"payload": payload, "time": time_ns, "token_seed": TOKEN.seed, "marked": marked}
+
+
 def spools() -> dict[str, Vector]:
     """vectors/spool/accept."""
     statement = encode_record(Kind.EPOCH_STATEMENT, 0, sample.FIRST_STATEMENT)
@@ -406,7 +484,7 @@ def handshakes() -> dict[str, Vector]:
     checkpoint = Checkpoint(4711, filler("root"))
     counters = Counters(4711, *range(1, 12), U64_MAX)
     return {
-        "state": _state(FIRST_FIELDS, run_time),
+        "state": _state(sample.CARRIER_FIELDS, run_time),
         "state-next": _state(sample.NEXT_FIELDS, small),
         "statement": {
             "object": sample.FIRST_STATEMENT,
@@ -429,6 +507,10 @@ def _state(fields: StatementFields, run_time: RunTime) -> Vector:
         "segment_size": run_time.segment_size,
         "max_principals": run_time.max_principals,
         "clock_bound_meaningful": run_time.clock_bound_meaningful,
+        "raw_tokens": run_time.raw_tokens,
+        "max_rate": run_time.max_rate,
+        "max_payload": run_time.max_payload,
+        "access_list": run_time.access_list,
         "packet": encode_packet(State(fields, run_time)),
     }
 
@@ -450,6 +532,7 @@ ACCEPT = {
     "log-entry": log_entries,
     "datagram": datagrams,
     "reading": readings,
+    "marked-datagram": marked_datagrams,
     "spool": spools,
     "handshake": handshakes,
 }

@@ -155,6 +155,11 @@ def examples() -> dict[Path, str]:
         "epoch": ("epoch-statement/accept/first", "object", lambda data: sign1(data, STATEMENT)),
         "log-entry": ("log-entry/accept/mark", "entry", log_entry),
         "datagram": ("datagram/accept/first", "payload", datagram),
+        "marked-datagram": (
+            "marked-datagram/accept/raw-token",
+            "marked",
+            lambda data: item(data, "marked datagram", {}, 0),
+        ),
         "spool": ("spool/accept/clean-end", "segment", segment),
     }
     sections = {}

@@ -344,6 +344,7 @@ def handshakes() -> dict[str, Vector]:
         "principals-big": state({3: 2**20 + 1}, "more than 2^20 principals"),
         "bound-meaningful-1": state({4: 1}, "a number for true"),
         "raw-tokens-1": state({5: 1}, "a number for true"),
+        "raw-tokens-nowhere": state({5: True}, "raw tokens, and no filter with the carrier datagram"),
         "rate-big": state({6: 1_000_001}, "more than 10^6 messages a second"),
         "rate-negative": state({6: -1}, "a negative rate"),
         "payload-big": state({7: 268_435_456}, "a payload larger than MQTT's largest packet"),

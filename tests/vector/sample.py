@@ -72,6 +72,16 @@ FIRST_FIELDS = StatementFields(
     separated=False,
 )
 
+CARRIER_FIELDS = dataclasses.replace(
+    FIRST_FIELDS,
+    filters=(
+        MarkedFilter("braid/agent/+/shadow/reported/#", Mode.EACH, Carrier.DATAGRAM),
+        MarkedFilter("cantina/+", Mode.EACH, Carrier.TOPIC),
+        MarkedFilter("#"),
+    ),
+    bridge_principals=("bridge-1", "bridge-2"),
+)
+
 
 def whole(fields: StatementFields, start_ns: int = START_NS, token_key: bytes | None = None) -> EpochStatement:
     """The statement that the plugin makes of the launcher's half."""

@@ -9,10 +9,18 @@ from sigillo.core.cose import verify_ed25519
 from sigillo.core.datagram import decode_datagram
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.marked_datagram import (
+    decode_marked_datagram,
+    encode_marked_datagram,
+    has_broker_keys,
+    is_signed_datagram,
+    payload_as_received,
+)
 from sigillo.core.reading import decode_reading
+from sigillo.core.statement import Carrier
 from tests.vector import make
 from tests.vector.file import VECTORS, parse_vector, paths, read_vector
-from tests.vector.key import EPOCH, LOG
+from tests.vector.key import EPOCH, LOG, Ed25519Key
 
 Fields = dict[str, str]
 
@@ -118,6 +126,29 @@ def read_reading(fields: Fields) -> None:
     assert found.signed_bytes.hex() == fields["signed_bytes"]
 
 
+def read_marked_datagram(fields: Fields) -> None:
+    if "answer" in fields:
+        payload = hexadecimal(fields, "payload")
+        assert has_broker_keys(payload) == (fields["answer"] == "taken")
+        assert not is_signed_datagram(payload)
+        encode_marked_datagram(payload, 0, b"")
+        return
+    marked = hexadecimal(fields, "marked")
+    found = decode_marked_datagram(marked)
+    if "payload" not in fields:
+        return
+    key = Ed25519Key(hexadecimal(fields, "token_seed")) if "token_seed" in fields else None
+    token = key.sign(found.token_bytes) if key else hexadecimal(fields, "token")
+    received, time_ns = hexadecimal(fields, "payload"), int(fields["time"])
+    assert (found.received, found.ingestion_time, found.token) == (received, time_ns // 10**6, token)
+    assert is_signed_datagram(received)
+    assert not has_broker_keys(received)
+    assert has_broker_keys(marked)
+    assert encode_marked_datagram(received, time_ns, token) == marked
+    token_key = key.public if key else None
+    assert payload_as_received(marked, token, time_ns, Carrier.DATAGRAM, token_key) == received
+
+
 def read_spool(fields: Fields) -> None:
     segment = spool.decode_segment(hexadecimal(fields, "segment"))
     if segment.end.ending is spool.Ending.TORN:
@@ -142,6 +173,7 @@ READERS: dict[str, Callable[[Fields], None]] = {
     "log-entry": read_entry,
     "datagram": read_datagram,
     "reading": read_reading,
+    "marked-datagram": read_marked_datagram,
     "spool": read_spool,
     "handshake": read_packet,
 }

@@ -20,6 +20,7 @@
 
 struct broker broker;
 static MOSQ_FUNC_generic_callback callbacks[EVENTS];
+static MOSQ_FUNC_generic_callback on_message; /* kept when it is unregistered: a message may come after the plugin's end */
 
 /* Clocks */
 
@@ -56,6 +57,8 @@ int mosquitto_callback_register(mosquitto_plugin_id_t *id, int event, MOSQ_FUNC_
 {
 	(void)id, (void)data, (void)user;
 	callbacks[event] = callback;
+	if (event == MOSQ_EVT_MESSAGE)
+		on_message = callback;
 	return MOSQ_ERR_SUCCESS;
 }
 
@@ -117,6 +120,15 @@ static char *copy(const void *data, size_t length)
 	return made;
 }
 
+/* The same, for the test itself: never without memory. */
+static char *copy_of(const void *data, size_t length)
+{
+	char *made = calloc(1, length + 1);
+	if (length)
+		memcpy(made, data, length);
+	return made;
+}
+
 /* A copy for the plugin; false where there is no memory. */
 static bool hand_out(const char *data, size_t length, char **out)
 {
@@ -132,13 +144,22 @@ static bool hand_out(const char *data, size_t length, char **out)
 	return *out != NULL;
 }
 
-#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+/* The broker's own memory, which it counts. */
+void *mosquitto_malloc(size_t size)
+{
+	if (broker.no_memory && --broker.no_memory == 0)
+		return NULL;
+	broker.held++;
+	return malloc(size ? size : 1);
+}
+
 void mosquitto_free(void *memory)
 {
 	broker.held -= memory != NULL;
 	free(memory);
 }
 
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
 mosquitto_property *mosquitto_property_next(const mosquitto_property *property)
 #else
 const mosquitto_property *mosquitto_property_next(const mosquitto_property *property)
@@ -266,7 +287,48 @@ const mosquitto_property *mosquitto_property_read_string_pair(const mosquitto_pr
 	return list;
 }
 
+/* Publishing: the payload is the broker's where it succeeds */
+
+int mosquitto_broker_publish(const char *client_id, const char *topic, int length, void *payload, int qos, bool retain,
+                             mosquitto_property *properties)
+{
+	char *name = take(strlen(topic) + 1); /* two allocations, as the broker's: the message and its topic */
+	void *unused = name ? take(1) : NULL;
+	bool good = unused != NULL;
+	CHECK(client_id == NULL && properties == NULL && length >= 0 && (length == 0 || payload));
+	if (good && broker.publishes < PUBLISHED) {
+		struct published *made = &broker.published[broker.publishes];
+		(void)snprintf(made->topic, sizeof made->topic, "%s", topic);
+		made->payload = (struct bytes){(uint8_t *)copy_of(payload, (size_t)length), (size_t)length};
+		made->qos = qos;
+		made->retain = retain;
+	}
+	broker.publishes += good;
+	free(name);
+	free(unused);
+	if (good)
+		mosquitto_free(payload);
+	return good ? MOSQ_ERR_SUCCESS : MOSQ_ERR_NOMEM;
+}
+
+void broker_forget(void)
+{
+	for (int i = 0; i < broker.publishes && i < PUBLISHED; i++)
+		free(broker.published[i].payload.data);
+	broker.publishes = 0;
+}
+
 /* The launcher */
+
+static uint8_t *put_flag(uint8_t *at, uint64_t key, bool flag)
+{
+	return cbor_put_head(cbor_put_head(at, CBOR_UINT, key), CBOR_SIMPLE, flag ? CBOR_TRUE : CBOR_FALSE);
+}
+
+static uint8_t *put_number(uint8_t *at, uint64_t key, uint64_t number)
+{
+	return cbor_put_head(cbor_put_head(at, CBOR_UINT, key), CBOR_UINT, number);
+}
 
 static size_t state_packet(struct span fields, uint8_t *out)
 {
@@ -274,11 +336,12 @@ static size_t state_packet(struct span fields, uint8_t *out)
 	*at++ = 1;
 	at = cbor_put_head(at, CBOR_ARRAY, 2);
 	memcpy(at, fields.data, fields.length);
-	at = cbor_put_head(at + fields.length, CBOR_MAP, 4);
+	at = cbor_put_head(at + fields.length, CBOR_MAP, 8);
 	at = cbor_put_text(cbor_put_head(at, CBOR_UINT, 1), broker.spool, strlen(broker.spool));
-	at = cbor_put_head(cbor_put_head(at, CBOR_UINT, 2), CBOR_UINT, 65536);
-	at = cbor_put_head(cbor_put_head(at, CBOR_UINT, 3), CBOR_UINT, 2);
-	at = cbor_put_head(cbor_put_head(at, CBOR_UINT, 4), CBOR_SIMPLE, CBOR_FALSE);
+	at = put_number(put_number(at, 2, 65536), 3, 2);
+	at = put_flag(put_flag(at, 4, false), 5, broker.settings.raw_tokens);
+	at = put_number(put_number(at, 6, broker.settings.rate), 7, broker.settings.largest);
+	at = put_flag(at, 8, broker.settings.access_list);
 	return (size_t)(at - out);
 }
 
@@ -287,6 +350,8 @@ static void *confirm(void *unused)
 	static uint8_t statement[65536];
 	uint8_t go[33] = {3};
 	ssize_t length = recv(broker.launcher, statement, sizeof statement, 0);
+	memcpy(broker.statement, statement + 1, length > 0 ? (size_t)length - 1 : 0);
+	broker.statement_length = length > 0 ? (size_t)length - 1 : 0;
 	if (length < 3 || statement[0] != 2)
 		return unused; /* the start failed before */
 	struct span array = {statement + 2, (size_t)length - 2}; /* type and tag taken off */
@@ -307,7 +372,9 @@ bool broker_start(struct span fields)
 	int pair[2];
 	pthread_t launcher;
 	(void)signal(SIGTERM, count_term);
+	struct settings settings = broker.settings;
 	memset(&broker, 0, sizeof broker);
+	broker.settings = settings;
 	broker.real = INT64_C(1800000000) * SECOND;
 	broker.boot = 1000 * SECOND;
 	folder_make(broker.spool);
@@ -335,6 +402,7 @@ void broker_close_launcher(void)
 void broker_stop(void)
 {
 	CHECK(mosquitto_plugin_cleanup(NULL, NULL, 0) == MOSQ_ERR_SUCCESS);
+	broker_forget();
 	CHECK(broker.held == 0);
 	for (int event = 0; event < EVENTS; event++)
 		CHECK(callbacks[event] == NULL);
@@ -365,19 +433,64 @@ static bool takes(int result)
 	return result == MOSQ_ERR_SUCCESS || LIBMOSQUITTO_VERSION_NUMBER < 2001000;
 }
 
+/* The event, and what the version compiled for makes of its outcome; the properties that stay are the caller's. */
+static int handle(struct mosquitto_evt_message *event)
+{
+	struct mosquitto_evt_message came = *event;
+	int result = on_message(MOSQ_EVT_MESSAGE, event, NULL);
+	if (!takes(result)) {
+		*event = came;
+		return result;
+	}
+	if (event->payload != came.payload)
+		mosquitto_free(came.payload);
+	if (event->properties != came.properties && LIBMOSQUITTO_VERSION_NUMBER >= 2000015)
+		mosquitto_property_free_all(&came.properties);
+	return result;
+}
+
+int broker_receive(struct mosquitto *client, const char *topic, struct message *message)
+{
+	int no_memory = broker.no_memory;
+	struct mosquitto_evt_message event = {.client = client, .qos = message->qos, .retain = message->retain};
+	broker.no_memory = 0; /* until the plugin has it */
+	event.topic = copy_of(topic, strlen(topic));
+	event.payloadlen = (uint32_t)message->payload.length;
+	event.payload = event.payloadlen ? mosquitto_malloc(event.payloadlen) : NULL;
+	if (event.payload)
+		memcpy(event.payload, message->payload.data, event.payloadlen);
+	event.properties = message->properties;
+	broker.no_memory = no_memory;
+	int result = handle(&event);
+	message->properties = event.properties;
+	message->out = (struct bytes){NULL, 0};
+	if (result == MOSQ_ERR_SUCCESS)
+		message->out = (struct bytes){(uint8_t *)copy_of(event.payload, event.payloadlen), event.payloadlen};
+	mosquitto_free(event.payload);
+	free(event.topic);
+	return result;
+}
+
 int broker_message(struct mosquitto *client, const char *topic, mosquitto_property **properties)
 {
-	static char name[128], payload[] = "payload";
-	struct mosquitto_evt_message event = {.client = client, .topic = name, .payload = payload, .payloadlen = 7, .qos = 1};
-	(void)snprintf(name, sizeof name, "%s", topic);
-	event.properties = *properties;
-	int result = callbacks[MOSQ_EVT_MESSAGE](MOSQ_EVT_MESSAGE, &event, NULL);
-	if (event.properties != *properties && takes(result)) {
-		if (LIBMOSQUITTO_VERSION_NUMBER >= 2000015)
-			mosquitto_property_free_all(properties);
-		*properties = event.properties;
-	}
+	struct message message = {.payload = {(const uint8_t *)"payload", 7}, .qos = 1, .properties = *properties};
+	int result = broker_receive(client, topic, &message);
+	*properties = message.properties;
+	free(message.out.data);
 	return result;
+}
+
+int broker_acl(struct mosquitto *client, const char *topic, int access)
+{
+	struct mosquitto_evt_acl_check event = {.client = client, .topic = topic, .access = access};
+	return callbacks[MOSQ_EVT_ACL_CHECK] ? callbacks[MOSQ_EVT_ACL_CHECK](MOSQ_EVT_ACL_CHECK, &event, NULL) : MOSQ_ERR_PLUGIN_DEFER;
+}
+
+void broker_disconnect(struct mosquitto *client)
+{
+	struct mosquitto_evt_disconnect event = {.client = client};
+	if (callbacks[MOSQ_EVT_DISCONNECT])
+		CHECK(callbacks[MOSQ_EVT_DISCONNECT](MOSQ_EVT_DISCONNECT, &event, NULL) == MOSQ_ERR_SUCCESS);
 }
 
 static void read_counters(void)

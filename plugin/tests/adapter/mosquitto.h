@@ -20,7 +20,8 @@ enum {
 	MOSQ_ERR_PLUGIN_DEFER = 17,
 	MOSQ_ERR_ADMINISTRATIVE_ACTION = 152,
 };
-enum { MOSQ_EVT_RELOAD = 1, MOSQ_EVT_MESSAGE = 7, MOSQ_EVT_TICK = 9 };
+enum { MOSQ_EVT_RELOAD = 1, MOSQ_EVT_ACL_CHECK = 2, MOSQ_EVT_MESSAGE = 7, MOSQ_EVT_TICK = 9, MOSQ_EVT_DISCONNECT = 10 };
+enum { MOSQ_ACL_READ = 1, MOSQ_ACL_WRITE = 2, MOSQ_ACL_SUBSCRIBE = 4 };
 enum {
 	MQTT_PROP_PAYLOAD_FORMAT_INDICATOR = 1,
 	MQTT_PROP_MESSAGE_EXPIRY_INTERVAL = 2,
@@ -52,6 +53,26 @@ struct mosquitto_evt_message {
 	void *future2[4];
 };
 
+struct mosquitto_evt_acl_check {
+	void *future;
+	struct mosquitto *client;
+	const char *topic;
+	const void *payload;
+	mosquitto_property *properties;
+	int access;
+	uint32_t payloadlen;
+	uint8_t qos;
+	bool retain;
+	void *future2[4];
+};
+
+struct mosquitto_evt_disconnect {
+	void *future;
+	struct mosquitto *client;
+	int reason;
+	void *future2[4];
+};
+
 int mosquitto_plugin_version(int, const int *);
 int mosquitto_plugin_init(mosquitto_plugin_id_t *, void **, struct mosquitto_opt *, int);
 int mosquitto_plugin_cleanup(void *, struct mosquitto_opt *, int);
@@ -62,7 +83,9 @@ void mosquitto_log_printf(int, const char *, ...);
 const char *mosquitto_client_id(const struct mosquitto *);
 const char *mosquitto_client_username(const struct mosquitto *);
 int mosquitto_client_protocol_version(const struct mosquitto *);
+void *mosquitto_malloc(size_t);
 void mosquitto_free(void *);
+int mosquitto_broker_publish(const char *, const char *, int, void *, int, bool, mosquitto_property *);
 
 int mosquitto_property_identifier(const mosquitto_property *);
 mosquitto_property *mosquitto_property_next(const mosquitto_property *);

@@ -3,7 +3,8 @@
 #include "broker.h"
 
 #include "core/cbor.h"
-#include "core/spool.h"
+#include "core/datagram.h"
+#include "core/repeat.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -22,18 +23,43 @@
 #define REFUSED MOSQ_ERR_ACL_DENIED
 #endif
 
-enum { LAST_SEQUENCE, REFUSED_CLOCK, REFUSED_SPOOL, REFUSED_TABLE, REFUSED_TOPIC, REFUSED_NAME, STRIPPED };
+enum {
+	LAST_SEQUENCE,
+	REFUSED_CLOCK,
+	REFUSED_SPOOL,
+	REFUSED_TABLE,
+	REFUSED_TOPIC,
+	REFUSED_NAME,
+	REFUSED_DATAGRAM,
+	REFUSED_RATE,
+	REFUSED_SIZE,
+	STRIPPED,
+	REPEATS,
+	PLAIN,
+	DROPPED_WILLS,
+};
 
-static struct mosquitto modern = {"crate-1", "crate-1", 5}, old = {"crate-1", "crate-1", 4};
-static struct bytes fields; /* of a statement: on_bad_clock is "refuse" */
+#define INSIDE MARKED /* with the fields of each carrier */
+#define BESIDE "cantina/red"
+#define OTHER "other" /* by property then, else unmarked */
 
-static void start(void)
+static struct mosquitto modern = {"crate-1", "crate-1", 5}, old = {"crate-1", "crate-1", 4}, bridge = {"b", "bridge-1", 5};
+/* Of a statement: on_bad_clock is "refuse"; `carriers` have each carrier, and bridges. */
+static struct bytes fields, carriers;
+
+static void start_with(struct bytes chosen, struct settings settings)
 {
-	if (!CHECK(broker_start(span_of(fields)))) {
+	broker.settings = settings;
+	if (!CHECK(broker_start(span_of(chosen)))) {
 		printf("  %s\n", broker.line);
 		exit(1);
 	}
 	broker_tick();
+}
+
+static void start(void)
+{
+	start_with(fields, (struct settings){.rate = 0});
 }
 
 /* A value of our property, decoded; nothing where there is none. */
@@ -422,11 +448,430 @@ static void refusals_are_logged_once_a_minute(void)
 	broker_stop();
 }
 
+static bool same(struct span a, struct span b)
+{
+	return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
+}
+
+/* A signed datagram of one number. */
+static struct bytes datagram(uint8_t number, bool indefinite)
+{
+	static const uint8_t signed_part[] = {0x61, 'N', 0x18, 0, 0x64, 'S', 'I', 'G', 'N', 0x58, 64};
+	size_t length = 1 + sizeof signed_part + 64 + indefinite;
+	struct bytes made = {calloc(1, length), length};
+	made.data[0] = indefinite ? 0xbf : 0xa2;
+	memcpy(made.data + 1, signed_part, sizeof signed_part);
+	made.data[4] = number;
+	memset(made.data + 1 + sizeof signed_part, 7, 64);
+	if (indefinite)
+		made.data[length - 1] = 0xff;
+	return made;
+}
+
+/* What is in a marked datagram as the token. */
+static struct span token_in(struct bytes payload)
+{
+	static const char key[] = "\x72VERIFICATION_TOKEN";
+	const uint8_t *at = memmem(payload.data, payload.length, key, sizeof key - 1);
+	if (!CHECK(at != NULL))
+		return (struct span){NULL, 0};
+	at += sizeof key - 1;
+	struct cbor_reader reader = cbor_reader((struct span){at, payload.length - (size_t)(at - payload.data)});
+	return cbor_get_string(&reader, CBOR_BYTES);
+}
+
+/* Whether `out` is `in` with the broker's keys of now. */
+static bool marked_inside(struct bytes in, struct bytes out, int64_t time)
+{
+	struct datagram found;
+	struct span token = token_in(out);
+	uint8_t *expected = malloc(out.length + DATAGRAM_ADDED);
+	CHECK(datagram_read(span_of(in), &found) == DATAGRAM_SIGNED);
+	size_t length = datagram_write(&found, time, token, expected);
+	bool good = length == out.length && memcmp(expected, out.data, length) == 0;
+	free(expected);
+	return good;
+}
+
+static struct message message_of(struct bytes payload, uint8_t qos)
+{
+	return (struct message){.payload = span_of(payload), .qos = qos};
+}
+
+static void drop(struct message *message)
+{
+	free(message->out.data);
+	mosquitto_property_free_all(&message->properties);
+}
+
+static void datagram_is_marked_inside(void)
+{
+	start_with(carriers, (struct settings){.rate = 0});
+	for (int i = 0; i < 6; i++) {
+		struct bytes payload = datagram((uint8_t)(100 + i), i % 2);
+		struct message message = message_of(payload, (uint8_t)(i / 2));
+		broker_pass(SECOND / 1000 * 7);
+		CHECK(broker_receive(i % 2 ? &old : &modern, INSIDE, &message) == MOSQ_ERR_SUCCESS);
+		CHECK(marked_inside(payload, message.out, broker.real) && message.properties == NULL);
+		struct span token = token_in(message.out);
+		CHECK(token.length > 300 && memcmp(token.data, "\xd2\x84", 2) == 0);
+		CHECK(memmem(token.data, token.length, INSIDE, sizeof INSIDE - 1) != NULL);
+		drop(&message);
+		free(payload.data);
+	}
+	CHECK(broker.publishes == 0 && broker_counter(LAST_SEQUENCE) == 6 && broker_counter(PLAIN) == 0);
+	broker_stop();
+}
+
+/* The statement's key 5. */
+static struct span token_key(void)
+{
+	struct cbor_reader object = cbor_reader((struct span){broker.statement, broker.statement_length});
+	(void)cbor_get_head(&object, CBOR_TAG), (void)cbor_get_head(&object, CBOR_ARRAY);
+	(void)cbor_get_string(&object, CBOR_BYTES), (void)cbor_get_head(&object, CBOR_MAP);
+	struct cbor_reader payload = cbor_reader(cbor_get_string(&object, CBOR_BYTES));
+	uint64_t pairs = cbor_get_head(&payload, CBOR_MAP);
+	for (uint64_t i = 0; i < pairs; i++) {
+		uint64_t key = cbor_get_head(&payload, CBOR_UINT);
+		struct span value = cbor_get_item(&payload, 0);
+		struct cbor_reader reader = cbor_reader(value);
+		if (key == 5)
+			return cbor_get_string(&reader, CBOR_BYTES);
+	}
+	return (struct span){NULL, 0};
+}
+
+static void raw_token_is_a_signature(void)
+{
+	start_with(carriers, (struct settings){.raw_tokens = true});
+	struct span key = token_key();
+	CHECK(key.length == crypto_sign_PUBLICKEYBYTES);
+	for (int i = 0; i < 2; i++) {
+		struct bytes payload = datagram(100, i);
+		struct message message = message_of(payload, 1);
+		struct datagram found;
+		CHECK(broker_receive(&modern, INSIDE, &message) == MOSQ_ERR_SUCCESS);
+		CHECK(marked_inside(payload, message.out, broker.real));
+		struct span token = token_in(message.out);
+		uint8_t *message_signed = malloc(payload.length + DATAGRAM_ADDED);
+		CHECK(datagram_read(span_of(payload), &found) == DATAGRAM_SIGNED);
+		size_t length = datagram_write(&found, broker.real, (struct span){NULL, 0}, message_signed);
+		CHECK(token.length == crypto_sign_BYTES && crypto_sign_verify_detached(token.data, message_signed, length, key.data) == 0);
+		struct bytes mark = mark_of(message.properties); /* goes along */
+		CHECK(mark.length > 300);
+		free(mark.data);
+		free(message_signed);
+		drop(&message);
+		free(payload.data);
+	}
+	broker_stop();
+	start_with(carriers, (struct settings){.rate = 0});
+	CHECK(token_key().length == 0);
+	broker_stop();
+}
+
+static void other_payloads_on_a_datagram_filter(void)
+{
+	struct message plain = {.payload = {(const uint8_t *)"21.5", 4}, .qos = 1}, empty = {.qos = 1};
+	struct message taken = {.payload = {(const uint8_t *)"\xa1\x6eINGESTION_TIME\x01", 17}, .qos = 1}, bridged = taken;
+	start_with(carriers, (struct settings){.rate = 0});
+	struct message *all[] = {&plain, &empty, &bridged};
+	for (size_t i = 0; i < 3; i++) {
+		CHECK(broker_receive(i == 2 ? &bridge : &modern, INSIDE, all[i]) == MOSQ_ERR_SUCCESS);
+		CHECK(same(span_of(all[i]->out), all[i]->payload));
+		struct bytes mark = mark_of(all[i]->properties);
+		CHECK(mark.length > 300);
+		free(mark.data);
+		drop(all[i]);
+	}
+	CHECK(broker_receive(&modern, INSIDE, &taken) == MOSQ_ERR_ACL_DENIED);
+	CHECK(broker_receive(&old, INSIDE, &taken) == MOSQ_ERR_ADMINISTRATIVE_ACTION);
+	CHECK(broker_receive(&modern, OTHER, &taken) == MOSQ_ERR_SUCCESS); /* other carriers do not look */
+	drop(&taken);
+	CHECK(broker_counter(PLAIN) == 3 && broker_counter(REFUSED_DATAGRAM) == 2 && broker_counter(LAST_SEQUENCE) == 4);
+	broker_stop();
+}
+
+static bool is_companion(const struct published *made, struct bytes object, int qos, bool retain)
+{
+	return strcmp(made->topic, "sigillo/mark/" BESIDE) == 0 && made->qos == qos && made->retain == retain &&
+	       same(span_of(made->payload), span_of(object));
+}
+
+static void companion_follows_its_message(void)
+{
+	struct bytes none = {NULL, 0};
+	start_with(carriers, (struct settings){.rate = 0});
+	for (int i = 0; i < 12; i++) {
+		struct message message = {.payload = {(const uint8_t *)"21.5", i < 6 ? 4 : 0}, .qos = (uint8_t)(i % 3), .retain = i % 6 >= 3};
+		CHECK(broker_receive(&modern, BESIDE, &message) == MOSQ_ERR_SUCCESS);
+		struct bytes mark = mark_of(message.properties);
+		bool deletes = message.retain && i >= 6;
+		CHECK(same(span_of(message.out), message.payload) && broker.publishes == (deletes ? 2 : 1));
+		CHECK(is_companion(&broker.published[0], mark, message.qos, message.retain && !deletes));
+		CHECK(!deletes || is_companion(&broker.published[1], none, message.qos, true));
+		free(mark.data);
+		drop(&message);
+		broker_forget();
+	}
+	broker_stop();
+}
+
+static void repeats_name_the_first(void)
+{
+	static const uint8_t names_first[] = {14, 1};
+	struct bytes payload = datagram(100, false), other = datagram(101, false);
+	struct mosquitto same_name = {"crate-2", "crate-1", 5};
+	start_with(carriers, (struct settings){.rate = 0});
+	for (int i = 0; i < 7; i++) {
+		struct message message = message_of(i == 3 ? other : payload, i == 4 ? 0 : 1);
+		message.retain = i == 5;
+		CHECK(broker_receive(i == 6 ? &same_name : &modern, OTHER, &message) == MOSQ_ERR_SUCCESS);
+		struct bytes mark = mark_of(message.properties);
+		bool named = memmem(mark.data + mark.length - 68, 4, names_first, sizeof names_first) != NULL; /* before the signature */
+		CHECK(named == (i == 1 || i == 2));
+		free(mark.data);
+		drop(&message);
+	}
+	for (int i = 0; i < 3; i++) { /* nobody can tell two of these from one sent twice */
+		struct message message = {.payload = {(const uint8_t *)"21.5", 4}, .qos = 1};
+		CHECK(broker_receive(&modern, OTHER, &message) == MOSQ_ERR_SUCCESS);
+		drop(&message);
+	}
+	CHECK(broker_counter(REPEATS) == 2 && broker_counter(LAST_SEQUENCE) == 10);
+	free(payload.data);
+	free(other.data);
+	broker_stop();
+}
+
+/* Send the same datagram with QoS 2; the payload that goes on. */
+static struct bytes sent_inside(struct bytes payload, mosquitto_property **properties)
+{
+	struct message message = message_of(payload, 2);
+	broker_pass(SECOND);
+	CHECK(broker_receive(&modern, INSIDE, &message) == MOSQ_ERR_SUCCESS);
+	*properties = message.properties;
+	return message.out;
+}
+
+static void qos_2_repeat_shows_the_first_bytes(void)
+{
+	for (int raw = 0; raw < 2; raw++) {
+		mosquitto_property *first_property, *second_property;
+		struct bytes payload = datagram(100, raw);
+		start_with(carriers, (struct settings){.raw_tokens = raw});
+		struct bytes first = sent_inside(payload, &first_property), second = sent_inside(payload, &second_property);
+		CHECK(same(span_of(first), span_of(second)));
+		struct bytes mark = mark_of(first_property), again = mark_of(second_property);
+		CHECK(same(span_of(mark), span_of(again)) && (mark.length > 0) == raw);
+		CHECK(broker_counter(LAST_SEQUENCE) == 2 && broker_counter(REPEATS) == 1);
+		free(mark.data), free(again.data), free(first.data), free(second.data), free(payload.data);
+		mosquitto_property_free_all(&first_property);
+		mosquitto_property_free_all(&second_property);
+		broker_stop();
+	}
+}
+
+/* The bytes of a first mark are kept for a while; then a repeat has a mark of its own, and still names the first. */
+static void forgotten_bytes_are_not_shown(void)
+{
+	mosquitto_property *none;
+	struct bytes payload = datagram(255, false);
+	start_with(carriers, (struct settings){.rate = 0});
+	struct bytes first = sent_inside(payload, &none);
+	size_t each = token_in(first).length;
+	for (size_t i = 0; i * each < REPEAT_BYTES; i++) {
+		struct bytes other = datagram((uint8_t)i, false);
+		memcpy(other.data + 20, &i, sizeof i); /* in what stands for a signature */
+		struct bytes out = sent_inside(other, &none);
+		free(out.data), free(other.data);
+		broker_tick();
+	}
+	struct bytes last = sent_inside(payload, &none);
+	struct span token = token_in(last);
+	CHECK(marked_inside(payload, last, broker.real) && memcmp(token.data + token.length - 68, "\x0e\x01", 2) == 0);
+	CHECK(broker_counter(REPEATS) == 1);
+	free(first.data), free(last.data), free(payload.data);
+	broker_stop();
+}
+
+static void bridge_keeps_one_foreign_mark(void)
+{
+	uint8_t hash[32];
+	mosquitto_property *one = NULL, *expected = NULL, *several = many_properties(true), *clean = many_properties(false);
+	CHECK(mosquitto_property_add_string_pair(&one, USER, "a", "b") == 0 && mosquitto_property_add_string_pair(&expected, USER, "a", "b") == 0);
+	CHECK(mosquitto_property_add_string_pair(&one, USER, "time-mark", "foreign") == 0);
+	CHECK(mosquitto_property_add_string_pair(&expected, USER, "time-mark-before", "foreign") == 0);
+	CHECK(mosquitto_property_add_byte(&one, MQTT_PROP_PAYLOAD_FORMAT_INDICATOR, 1) == 0);
+	CHECK(mosquitto_property_add_byte(&expected, MQTT_PROP_PAYLOAD_FORMAT_INDICATOR, 1) == 0);
+	start_with(carriers, (struct settings){.rate = 0});
+	CHECK(broker_message(&bridge, OTHER, &one) == MOSQ_ERR_SUCCESS && broker_message(&bridge, OTHER, &several) == MOSQ_ERR_SUCCESS);
+	struct bytes mark = mark_of(one), no_before = mark_of(several);
+	struct seen kept = seen(one), wanted = seen(expected), stripped = seen(several), others = seen(clean);
+	CHECK(strncmp(kept.text, wanted.text, strlen(wanted.text)) == 0 && strncmp(stripped.text, others.text, strlen(others.text)) == 0);
+	(void)crypto_hash_sha256(hash, (const uint8_t *)"foreign", 7);
+	CHECK(memcmp(mark.data + mark.length - 66 - 32, hash, 32) == 0 && memcmp(mark.data + mark.length - 66 - 35, "\x0f\x58\x20", 3) == 0);
+	CHECK(no_before.length == mark.length - 35);
+	CHECK(broker_counter(STRIPPED) == 2);
+	free(mark.data), free(no_before.data);
+	mosquitto_property *lists[] = {one, expected, several, clean};
+	for (size_t i = 0; i < 4; i++)
+		mosquitto_property_free_all(&lists[i]);
+	broker_stop();
+}
+
+struct way {
+	const char *topic;
+	struct mosquitto *client;
+	uint8_t qos;
+	bool datagram, retain, properties;
+	int publishes; /* of a message that goes on */
+};
+
+/* One message where the nth allocation fails; whether one did. */
+static bool without_memory(const struct way *way, struct bytes payload, int nth)
+{
+	struct message message = message_of(payload, way->qos);
+	message.retain = way->retain;
+	message.properties = way->properties ? many_properties(true) : NULL;
+	broker.no_memory = nth;
+	int result = broker_receive(way->client, way->topic, &message);
+	bool failed = broker.no_memory == 0;
+	broker.no_memory = 0;
+	CHECK(result == (failed ? MOSQ_ERR_NOMEM : MOSQ_ERR_SUCCESS));
+	if (failed) { /* it goes no further; where a retained one is deleted, at most word of its arrival is out */
+		CHECK(message.out.data == NULL && broker.publishes <= (way->publishes == 2));
+		CHECK(way->properties || message.properties == NULL);
+	} else {
+		struct bytes mark = mark_of(message.properties);
+		CHECK(broker.publishes == way->publishes && (mark.length > 300 || token_in(message.out).length > 300));
+		free(mark.data);
+	}
+	drop(&message);
+	broker_forget();
+	return failed;
+}
+
+static void no_memory_is_never_half_a_message(void)
+{
+	static const struct way ways[] = {
+		{INSIDE, &modern, 1, true, false, false, 0}, {INSIDE, &modern, 2, true, false, true, 0},
+		{INSIDE, &bridge, 0, true, true, true, 0},   {INSIDE, &modern, 1, false, false, true, 0},
+		{BESIDE, &modern, 1, true, false, false, 1}, {BESIDE, &bridge, 2, false, true, true, 2},
+		{OTHER, &modern, 1, true, false, true, 0},   {OTHER, &old, 2, false, true, false, 0},
+	};
+	struct bytes payload = datagram(100, false), empty = {payload.data, 0};
+	for (int raw = 0; raw < 2; raw++) {
+		start_with(carriers, (struct settings){.raw_tokens = raw});
+		for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+			int nth = 1;
+			while (nth < 200 && without_memory(&ways[i], ways[i].datagram ? payload : empty, nth))
+				nth++;
+			CHECK(nth > 1 && nth < 200);
+			broker_pass(SECOND);
+			broker_tick();
+		}
+		broker_stop();
+	}
+	free(payload.data);
+}
+
+static void rate_is_limited_for_each(void)
+{
+	struct mosquitto second = {"b", "b", 5};
+	start_with(fields, (struct settings){.rate = 5});
+	for (int i = 0; i < 5; i++)
+		CHECK(marked(&modern));
+	CHECK(answer(&modern, MARKED) == REFUSED && answer(&old, MARKED) == MOSQ_ERR_ADMINISTRATIVE_ACTION);
+	CHECK(answer(&modern, OTHER) == MOSQ_ERR_SUCCESS && marked(&second));
+	broker_pass(SECOND / 5);
+	CHECK(marked(&modern) && answer(&modern, MARKED) == REFUSED);
+	broker_pass(100 * SECOND);
+	for (int i = 0; i < 5; i++)
+		CHECK(marked(&modern));
+	CHECK(answer(&modern, MARKED) == REFUSED);
+	CHECK(broker_counter(REFUSED_RATE) == 4 && broker_counter(LAST_SEQUENCE) == 12);
+	broker_stop();
+}
+
+static void size_is_limited(void)
+{
+	struct message small = {.payload = {(const uint8_t *)"1234567", 7}}, large = {.payload = {(const uint8_t *)"12345678", 8}};
+	start_with(carriers, (struct settings){.largest = 7});
+	CHECK(broker_receive(&modern, OTHER, &small) == MOSQ_ERR_SUCCESS);
+	drop(&small);
+	CHECK(broker_receive(&modern, OTHER, &large) == REFUSED);
+	CHECK(broker_receive(&old, BESIDE, &large) == MOSQ_ERR_ADMINISTRATIVE_ACTION && broker.publishes == 0);
+	CHECK(broker_counter(REFUSED_SIZE) == 2 && broker_counter(LAST_SEQUENCE) == 1);
+	broker_stop();
+}
+
+static void will_is_dropped_right_after_the_disconnect(void)
+{
+	start_with(fields, (struct settings){.access_list = true});
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	broker_disconnect(&modern);
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_ACL_DENIED);
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER); /* once */
+	broker_disconnect(&modern);
+	CHECK(broker_acl(&modern, OTHER, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER); /* nobody marks it */
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	broker_disconnect(&modern);
+	CHECK(broker_acl(&old, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER); /* another client's */
+	broker_disconnect(&old);
+	CHECK(broker_acl(&old, MARKED, MOSQ_ACL_READ) == MOSQ_ERR_PLUGIN_DEFER); /* another right */
+	CHECK(broker_acl(&old, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	broker_disconnect(&modern);
+	broker_tick(); /* no more a will: the same memory may be another client by now */
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	broker_disconnect(&modern);
+	CHECK(marked(&old));
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	CHECK(broker_counter(DROPPED_WILLS) == 1 && broker_counter(REFUSED_TOPIC) == 0);
+	broker_stop();
+	start(); /* without an access list the broker is not asked: everything would be denied */
+	broker_disconnect(&modern);
+	CHECK(broker_acl(&modern, MARKED, MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	broker_stop();
+}
+
+static void rights_below_sigillo_are_nobodys(void)
+{
+	static const int others[] = {MOSQ_ACL_READ, MOSQ_ACL_SUBSCRIBE};
+	start_with(fields, (struct settings){.access_list = true});
+	CHECK(broker_acl(&modern, "sigillo/mark/x", MOSQ_ACL_WRITE) == MOSQ_ERR_ACL_DENIED);
+	CHECK(broker_acl(&modern, "sigillo", MOSQ_ACL_WRITE) == MOSQ_ERR_ACL_DENIED);
+	CHECK(broker_acl(&modern, "sigillox", MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER);
+	CHECK(broker_acl(NULL, "sigillo/x", MOSQ_ACL_WRITE) == MOSQ_ERR_PLUGIN_DEFER); /* the broker itself */
+	for (size_t i = 0; i < 2; i++)
+		CHECK(broker_acl(&modern, "sigillo/x", others[i]) == MOSQ_ERR_PLUGIN_DEFER);
+	broker_disconnect(&modern);
+	CHECK(broker_acl(&modern, "sigillo/x", MOSQ_ACL_WRITE) == MOSQ_ERR_ACL_DENIED); /* a will's */
+	CHECK(broker_counter(REFUSED_TOPIC) == 3 && broker_counter(DROPPED_WILLS) == 0);
+	broker_stop();
+}
+
+static void message_after_the_end_is_refused(void)
+{
+	struct bytes payload = datagram(100, false);
+	start_with(carriers, (struct settings){.raw_tokens = true});
+	broker_stop();
+	static const char *const topics[] = {INSIDE, BESIDE, OTHER};
+	for (size_t i = 0; i < 3; i++) {
+		struct message message = message_of(payload, 2);
+		CHECK(broker_receive(&modern, topics[i], &message) == REFUSED);
+		CHECK(broker_receive(&old, topics[i], &message) == MOSQ_ERR_ADMINISTRATIVE_ACTION);
+		CHECK(broker_receive(&modern, "sigillo/x", &message) == MOSQ_ERR_ACL_DENIED);
+	}
+	CHECK(broker.publishes == 0 && broker.held == 0);
+	free(payload.data);
+}
+
 static void start_that_fails_leaves_nothing(void)
 {
-	struct bytes more = {malloc(fields.length + 4), fields.length + 4};
+	struct bytes more = {malloc(fields.length + 3), fields.length + 3};
 	memcpy(more.data, fields.data, fields.length);
-	memcpy(more.data + fields.length, "\x14\x81\x61\x62", 4); /* key 20, bridge principals */
+	memcpy(more.data + fields.length, "\x14\x81\x60", 3); /* key 20, bridge principals: one without a name */
 	more.data[0]++;
 	CHECK(!broker_start(span_of(more)) && strstr(broker.line, "bridge principals"));
 	broker_stop();
@@ -456,6 +901,8 @@ static void take_fields(const struct vector *vector)
 {
 	if (strcmp(vector->name, "first.txt") == 0)
 		fields = vector_bytes(vector, "fields");
+	if (strcmp(vector->name, "carriers.txt") == 0)
+		carriers = vector_bytes(vector, "fields");
 }
 
 int main(int count, char **arguments)
@@ -484,8 +931,23 @@ int main(int count, char **arguments)
 	RUN(reload_ends_the_epoch);
 	RUN(child_refuses);
 	RUN(refusals_are_logged_once_a_minute);
+	RUN(datagram_is_marked_inside);
+	RUN(raw_token_is_a_signature);
+	RUN(other_payloads_on_a_datagram_filter);
+	RUN(companion_follows_its_message);
+	RUN(repeats_name_the_first);
+	RUN(qos_2_repeat_shows_the_first_bytes);
+	RUN(forgotten_bytes_are_not_shown);
+	RUN(bridge_keeps_one_foreign_mark);
+	RUN(no_memory_is_never_half_a_message);
+	RUN(rate_is_limited_for_each);
+	RUN(size_is_limited);
+	RUN(will_is_dropped_right_after_the_disconnect);
+	RUN(rights_below_sigillo_are_nobodys);
+	RUN(message_after_the_end_is_refused);
 	RUN(start_that_fails_leaves_nothing);
 	RUN(second_plugin_does_not_start);
 	free(fields.data);
+	free(carriers.data);
 	return unit_end();
 }

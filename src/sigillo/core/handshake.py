@@ -9,7 +9,7 @@ from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError
 from sigillo.core.field import array, boolean, byte_string, integer, numbered_map, text
 from sigillo.core.mark import Checkpoint, decode_checkpoint
-from sigillo.core.statement import StatementFields, decode_statement_fields, encode_statement_fields
+from sigillo.core.statement import Carrier, StatementFields, decode_statement_fields, encode_statement_fields
 
 MAX_PACKET: Final = 65_536
 MAX_RATE: Final = 1_000_000
@@ -111,6 +111,7 @@ def encode_packet(packet: Packet) -> bytes:
     """Type byte and body. Raises DecodeError where a field is outside the format or the packet would be too long."""
     match packet:
         case State():
+            _check_raw_tokens(packet)
             body = cbor.encode([encode_statement_fields(packet.fields), _run_time_values(packet.run_time)], "STATE")
             encoded = bytes([PacketType.STATE]) + body
         case Statement():
@@ -157,7 +158,15 @@ def decode_packet(data: bytes) -> Packet:
 
 def _decode_state(body: bytes) -> State:
     fields_value, run_time_value = array(cbor.decode(body, "STATE"), "STATE", 2)
-    return State(decode_statement_fields(fields_value), _run_time(run_time_value))
+    state = State(decode_statement_fields(fields_value), _run_time(run_time_value))
+    _check_raw_tokens(state)
+    return state
+
+
+def _check_raw_tokens(state: State) -> None:
+    inside = any(rule.carrier is Carrier.DATAGRAM for rule in state.fields.filters)
+    if state.run_time.raw_tokens and not inside:
+        raise DecodeError("raw tokens", 'no filter has the carrier "datagram"')
 
 
 def _run_time_values(run_time: RunTime) -> dict[int, object]:
