@@ -7,8 +7,10 @@
 
 #define REPEAT_ID crypto_shorthash_siphashx24_BYTES /* 16 */
 #define REPEAT_KEY crypto_shorthash_siphashx24_KEYBYTES
+#ifndef REPEAT_REMEMBERED /* a test has a small table */
 #define REPEAT_REMEMBERED 65536 /* messages; a power of two */
 #define REPEAT_BYTES 4194304 /* of mark objects */
+#endif
 
 struct repeat {
 	uint8_t id[REPEAT_ID];

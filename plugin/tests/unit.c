@@ -140,7 +140,8 @@ uint64_t vector_number(const struct vector *vector, const char *name)
 
 void folder_make(char path[64])
 {
-	(void)strcpy(path, "/tmp/sigillo-unit-XXXXXX");
+	const char *above = getenv("TMPDIR");
+	(void)snprintf(path, 64, "%.40s/sigillo-unit-XXXXXX", above ? above : "/tmp");
 	if (!mkdtemp(path))
 		abort();
 }

@@ -84,9 +84,13 @@ class Broker:
     """More lines at the end of the configuration."""
     mosquitto: tuple[str, ...] = (MOSQUITTO,)
     """The command that starts it."""
-    plugin: Path = PLUGIN
+    plugin: Path | None = PLUGIN
+    """None: a broker without it."""
     parent: Path | None = None
     """Of its folder; None: where temporary files go."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Beside that of the test."""
+    log_type: str = "all"
     folder: Path = field(init=False)
     port: int = field(init=False)
     process: subprocess.Popen[bytes] = field(init=False)
@@ -99,7 +103,8 @@ class Broker:
         self.folder.chmod(0o777)
         self.spool.mkdir()
         self.spool.chmod(0o777)
-        shutil.copy(self.plugin, self.folder / "sigillo.so")
+        if self.plugin:
+            shutil.copy(self.plugin, self.folder / "sigillo.so")
         self.port = free_port()
 
     @property
@@ -126,11 +131,12 @@ class Broker:
         lines = [
             f"per_listener_settings {str(self.per_listener).lower()}",
             "log_dest stderr",
-            "log_type all",
+            f"log_type {self.log_type}",
             "max_queued_messages 100000",
         ]
         lines += ["max_inflight_messages 0", f"listener {self.port} 127.0.0.1", *self.listener]
-        lines.append(f"plugin {self.folder}/sigillo.so")
+        if self.plugin:
+            lines.append(f"plugin {self.folder}/sigillo.so")
         lines.append(f"allow_anonymous {'false' if self.users else 'true'}")
         if self.users:
             names = self.folder / "users"
@@ -150,11 +156,14 @@ class Broker:
     def launch(self, stdin: object = None) -> None:
         """Start the process with `stdin` (a file or socket), or with one end of our socket pair."""
         command = [*self.mosquitto, "-c", str(self._configure())]
+        environment = os.environ | self.environment
         self.launcher, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.launcher.settimeout(PATIENCE_S)
         with (self.folder / "log").open("wb") as log, theirs:
             chosen = theirs if stdin is None else stdin
-            self.process = subprocess.Popen(command, stdin=chosen, stdout=log, stderr=log, user=self.run_as)
+            self.process = subprocess.Popen(
+                command, stdin=chosen, stdout=log, stderr=log, user=self.run_as, env=environment
+            )
 
     def shake_hands(self) -> None:
         self.launcher.send(handshake.encode_packet(self.state()))
@@ -168,7 +177,8 @@ class Broker:
 
     def start(self) -> Broker:
         self.launch()
-        self.shake_hands()
+        if self.plugin:
+            self.shake_hands()
         wait_until(lambda: self.listens() or self.process.poll() is not None, "listening")
         assert self.process.poll() is None, self.log
         return self

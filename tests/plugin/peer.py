@@ -133,11 +133,18 @@ def packet(first: int, body: bytes) -> bytes:
     return bytes([first]) + number(len(body)) + body
 
 
-def publish_packet(topic: str, payload: bytes, properties_bytes: bytes = b"", qos: int = 0) -> bytes:
-    """PUBLISH; its message id is 1."""
-    message_id = b"\x00\x01" if qos else b""
-    head = text(topic) + message_id + number(len(properties_bytes))
-    return packet(0x30 | qos << 1, head + properties_bytes + payload)
+def publish_packet(
+    topic: str,
+    payload: bytes,
+    properties_bytes: bytes = b"",
+    qos: int = 0,
+    *,
+    message_id: int = 1,
+    retain: bool = False,
+) -> bytes:
+    id_bytes = message_id.to_bytes(2, "big") if qos else b""
+    head = text(topic) + id_bytes + number(len(properties_bytes))
+    return packet(0x30 | qos << 1 | retain, head + properties_bytes + payload)
 
 
 def user_property(name: str, value: str) -> bytes:

@@ -37,9 +37,11 @@ def listed(plugin: None) -> Iterator[Broker]:
 # Last wills
 
 
-def leave_a_will(port: int, client_id: str, topic: str, *, delay_s: int = 0) -> paho.Client:
+def leave_a_will(port: int, client_id: str, topic: str, *, delay_s: int = 0, user: str = "") -> paho.Client:
     """A connected client with a last will on *topic*."""
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+    if user:
+        client.username_pw_set(user, "secret")
     properties = Properties(PacketTypes.WILLMESSAGE)
     properties.WillDelayInterval = delay_s
     properties.UserProperty = (TIME_MARK, "forged")

@@ -275,16 +275,17 @@ const mosquitto_property *mosquitto_property_read_string_pair(const mosquitto_pr
 	list = find(list, identifier);
 	if (!list || (name && !hand_out(list->name, list->name_length, name)))
 		return NULL;
-	if (text && !hand_out(list->text, list->length, text)) {
+	if (!text || hand_out(list->text, list->length, text))
+		return list;
+	if (name) {
 #if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
 		mosquitto_free(*name);
 #else
 		free(*name);
 #endif
 		*name = NULL;
-		return NULL;
 	}
-	return list;
+	return NULL;
 }
 
 /* Publishing: the payload is the broker's where it succeeds */

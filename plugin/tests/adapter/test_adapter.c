@@ -726,6 +726,7 @@ struct way {
 	uint8_t qos;
 	bool datagram, retain, properties;
 	int publishes; /* of a message that goes on */
+	bool foreign;  /* one mark, for a bridge to keep */
 };
 
 /* One message where the nth allocation fails; whether one did. */
@@ -733,7 +734,9 @@ static bool without_memory(const struct way *way, struct bytes payload, int nth)
 {
 	struct message message = message_of(payload, way->qos);
 	message.retain = way->retain;
-	message.properties = way->properties ? many_properties(true) : NULL;
+	message.properties = way->properties ? many_properties(!way->foreign) : NULL;
+	if (way->foreign)
+		CHECK(mosquitto_property_add_string_pair(&message.properties, USER, "time-mark", "foreign") == 0);
 	broker.no_memory = nth;
 	int result = broker_receive(way->client, way->topic, &message);
 	bool failed = broker.no_memory == 0;
@@ -755,10 +758,10 @@ static bool without_memory(const struct way *way, struct bytes payload, int nth)
 static void no_memory_is_never_half_a_message(void)
 {
 	static const struct way ways[] = {
-		{INSIDE, &modern, 1, true, false, false, 0}, {INSIDE, &modern, 2, true, false, true, 0},
-		{INSIDE, &bridge, 0, true, true, true, 0},   {INSIDE, &modern, 1, false, false, true, 0},
-		{BESIDE, &modern, 1, true, false, false, 1}, {BESIDE, &bridge, 2, false, true, true, 2},
-		{OTHER, &modern, 1, true, false, true, 0},   {OTHER, &old, 2, false, true, false, 0},
+		{INSIDE, &modern, 1, true, false, false, 0, false}, {INSIDE, &modern, 2, true, false, true, 0, false},
+		{INSIDE, &bridge, 0, true, true, true, 0, true},    {INSIDE, &modern, 1, false, false, true, 0, false},
+		{BESIDE, &modern, 1, true, false, false, 1, false}, {BESIDE, &bridge, 2, false, true, true, 2, true},
+		{OTHER, &modern, 1, true, false, true, 0, false},   {OTHER, &old, 2, false, true, false, 0, false},
 	};
 	struct bytes payload = datagram(100, false), empty = {payload.data, 0};
 	for (int raw = 0; raw < 2; raw++) {
