@@ -42,7 +42,7 @@ def test_a_whole_marked_datagram_sent_by_a_client() -> None:
     marked = encode_marked_datagram(line.payload, decode_mark(line.mark).mark.time_ns, line.mark)
     assert has_broker_keys(marked)
     story.broker.publish(story.first, payload=marked)
-    assert failing_steps(verdict_on(story.broker.lines, story.policy)) == [6]
+    assert failing_steps(verdict_on(story.broker.lines, story.policy)) == [9]
 
 
 def test_two_marks_on_one_message_are_set_aside() -> None:

@@ -25,13 +25,13 @@ def test_the_example() -> None:
     assert parse_token_uri(BASE.replace("?", ";type=private?")).pin_file is None
 
 
-@given(text, text, text, st.binary(min_size=1, max_size=20), text, text)
+@given(text, text, text, st.binary(min_size=1, max_size=20), text, text.filter(lambda pin: not pin.startswith("/")))
 def test_every_value_comes_back(token: str, serial: str, label: str, key_id: bytes, module: str, pin: str) -> None:
     path = f"token={quote(token)};serial={quote(serial)};object={quote(label)};id={quote(key_id)}"
     uri = parse_token_uri(f"pkcs11:{path}?pin-source=file:/{quote(pin)}&module-path=/{quote(module)}")
     assert (uri.token, uri.serial, uri.label, uri.key_id) == (token, serial, label, key_id)
     assert uri.module == Path(f"/{module}")
-    assert uri.pin_file == Path(f"/{pin}") or pin.startswith("/")
+    assert uri.pin_file == Path(f"/{pin}")
 
 
 @given(st.text(max_size=60) | st.text(alphabet="pkcs11:token=objectid;?&%/0aé", max_size=60))

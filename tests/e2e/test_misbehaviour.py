@@ -18,7 +18,7 @@ import pytest
 from sigillo.core.bytes import base64url_decode
 from sigillo.core.datagram import decode_datagram
 from sigillo.core.mark import decode_mark
-from sigillo.device.misbehaviour import GARBAGE, MAX_SIZE
+from sigillo.device.misbehaviour import GARBAGE
 from tests.device.plain_broker import until
 
 from .conftest import PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, free_port, sigillo, trust
@@ -274,7 +274,7 @@ def test_a_misbehaving_tracker_talks_to_this_machine_only(operator: Operator, tm
 
 
 @pytest.mark.slow
-def test_the_largest_packet_of_mqtt_where_the_operator_set_no_limit(reachable_tmp: Path) -> None:
+def test_the_largest_packet_of_mqtt_where_the_operator_set_the_largest_limit(reachable_tmp: Path) -> None:
     """256 MB, marked and archived, where the mark and the archive's queue have room; nobody else's message is lost."""
     folder = reachable_tmp / "largest"
     folder.mkdir()
@@ -285,11 +285,13 @@ def test_the_largest_packet_of_mqtt_where_the_operator_set_no_limit(reachable_tm
     limits = "max_packet_size 1048576\n", "max_queued_bytes 268435456\n"
     text = configuration.read_text()
     assert all(limit in text for limit in limits)
-    configuration.write_text(text.replace(limits[0], "").replace(limits[1], "max_queued_bytes 1073741824\n"))
+    configuration.write_text(
+        text.replace(limits[0], "max_packet_size 268304383\n").replace(limits[1], "max_queued_bytes 1073741824\n")
+    )
     operator.start()
     try:
         honest = Honest(Tracker("honest", folder / "honest").enrol(operator, "p256"), operator)
-        rogue = misbehave(operator, "whale", honest, "huge", "--size", MAX_SIZE - ROOM_FOR_THE_MARK, count=1)
+        rogue = misbehave(operator, "whale", honest, "huge", "--size", 268_304_383 - ROOM_FOR_THE_MARK, count=1)
         assert rogue.misdeeds == {"huge": accepted(1)}
         honest.lost_nothing()
     finally:

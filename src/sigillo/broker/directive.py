@@ -25,7 +25,7 @@ _BROKER = frozenset(
     """acl_file allow_anonymous allow_duplicate_messages allow_zero_length_clientid auto_id_prefix autosave_interval
     autosave_on_changes check_retain_source connection_messages enable_control_api global_max_clients
     global_max_connections log_dest log_facility log_timestamp log_timestamp_format log_type max_inflight_bytes
-    max_inflight_messages max_keepalive max_packet_size max_queued_bytes max_queued_messages memory_limit
+    max_inflight_messages max_keepalive max_packet_size max_queued_bytes max_queued_messages
     message_size_limit packet_buffer_size password_file per_listener_settings persistence persistence_file
     persistence_location persistent_client_expiration pid_file psk_file queue_qos0_messages retain_available
     retain_expiry_interval retained_persistence retry_interval set_tcp_nodelay sys_interval upgrade_outgoing_qos user
@@ -50,6 +50,10 @@ _BRIDGE = frozenset(
 )
 REFUSED = {
     "clientid_prefixes": "it would shut out the archive; Mosquitto drops it too, use an access list",
+    "memory_limit": (
+        "Mosquitto 2.0's count of its own memory grows with every property that a plugin adds, and never falls: in "
+        "time it would refuse everybody; bound the broker from outside (systemd: MemoryMax=)"
+    ),
     "tls_engine": "a key inside an engine is no file that could be measured; name PEM files",
     "tls_engine_kpass_sha1": "a key inside an engine is no file that could be measured; name PEM files",
     "tls_keyform": "a key inside an engine is no file that could be measured; name PEM files",
