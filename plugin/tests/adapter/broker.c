@@ -196,7 +196,7 @@ static int add(mosquitto_property **list, mosquitto_property values, const void 
 		mosquitto_property_free_all(&made);
 		return MOSQ_ERR_NOMEM;
 	}
-	while (*list)
+	for (; *list; broker.walked++)
 		list = &(*list)->next;
 	*list = made;
 	return MOSQ_ERR_SUCCESS;

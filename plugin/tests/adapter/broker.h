@@ -52,6 +52,7 @@ struct broker {
 	bool unsynchronised; /* what the kernel claims */
 	int samples;         /* how often it was asked */
 	int no_memory;       /* the allocation that fails, counted from 1; 0: none */
+	long walked;         /* properties passed on the way to the end of a list */
 	long held;           /* of the broker's own memory; 2.1: also what was read of properties */
 	struct published published[PUBLISHED];
 	int publishes;       /* how many since the last look */

@@ -266,6 +266,29 @@ static void only_forged_properties_go(void)
 	broker_stop();
 }
 
+/* A packet of a megabyte has 200,000 properties: what they cost may not grow with their square. */
+static void many_properties_cost_no_square(void)
+{
+	enum { MANY = 3000 };
+	mosquitto_property *sent = NULL;
+	int result = 0, count = 0;
+	start();
+	for (int i = 0; i < MANY; i++)
+		result |= mosquitto_property_add_string_pair(&sent, USER, i == 1 ? "time-mark" : "a", "b");
+	CHECK(result == 0);
+	broker.walked = 0;
+	CHECK(broker_message(&modern, MARKED, &sent) == MOSQ_ERR_SUCCESS);
+	CHECK(broker.walked < 3 * MANY);
+	for (const mosquitto_property *at = sent; at; at = mosquitto_property_next(at))
+		count++;
+	CHECK(count == MANY); /* one less, and the mark */
+	struct bytes mark = mark_of(sent);
+	CHECK(mark.length > 300);
+	free(mark.data);
+	mosquitto_property_free_all(&sent);
+	broker_stop();
+}
+
 /* Whichever allocation fails, no forged mark goes on, and no message without its mark. */
 static void no_memory_is_no_way_round(void)
 {
@@ -923,6 +946,7 @@ int main(int count, char **arguments)
 	RUN(full_table_refuses_new_names_only);
 	RUN(full_spool_refuses_until_there_is_room);
 	RUN(only_forged_properties_go);
+	RUN(many_properties_cost_no_square);
 	RUN(no_memory_is_no_way_round);
 	RUN(step_refuses_for_good);
 	RUN(refusal_leaves_what_came);
