@@ -30,11 +30,12 @@ struct message {
 	struct bytes out;
 };
 
-/* STATE's run time, keys 5 to 8; the test sets it before the start. */
+/* STATE's run time, keys 5 to 8, and the version that the broker has; the test sets it before the start. */
 struct settings {
 	bool raw_tokens;
 	uint64_t rate, largest;
 	bool access_list;
+	int version; /* 0: the one compiled for */
 };
 
 /* What the plugin published itself. */

@@ -916,6 +916,21 @@ static void second_plugin_does_not_start(void)
 	broker_stop();
 }
 
+/* Of the three sides one is the plugin's; there the revision does not matter. */
+static void other_side_of_a_version_does_not_start(void)
+{
+	static const int first[] = {2000000, 2000015, 2001000, 3000000};
+	for (int side = 0; side < 3; side++)
+		for (int last = 0; last < 2; last++) {
+			int version = last ? first[side + 1] - 1 : first[side];
+			bool same = LIBMOSQUITTO_VERSION_NUMBER >= first[side] && LIBMOSQUITTO_VERSION_NUMBER < first[side + 1];
+			broker.settings = (struct settings){.version = version};
+			CHECK(broker_start(span_of(fields)) == same);
+			CHECK(same || (strstr(broker.line, "is built for Mosquitto 2.") && strstr(broker.line, "rebuild it")));
+			broker_stop();
+		}
+}
+
 static void version_is_negotiated(void)
 {
 	static const int versions[] = {2, 3, 4, MOSQ_PLUGIN_VERSION, MOSQ_PLUGIN_VERSION + 1};
@@ -974,6 +989,7 @@ int main(int count, char **arguments)
 	RUN(message_after_the_end_is_refused);
 	RUN(start_that_fails_leaves_nothing);
 	RUN(second_plugin_does_not_start);
+	RUN(other_side_of_a_version_does_not_start);
 	free(fields.data);
 	free(carriers.data);
 	return unit_end();
