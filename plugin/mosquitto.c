@@ -3,7 +3,8 @@
  *
  * Invariants: a message on a marked filter goes on only with a mark, and the mark is in the spool before; sequence,
  * count and chain advance with the spool record and never otherwise; after the epoch end nothing is marked. The broker
- * calls from one thread. The hot path makes no system call but clock_gettime. */
+ * calls from one thread. The hot path makes no system call but clock_gettime, and where a spool segment is full those that
+ * put it away. docs/plugin-review.md has the argument for each. */
 #include "broker.h"
 #include "core/cbor.h"
 #include "core/clock.h"
