@@ -20,5 +20,10 @@
 #define free_property free
 #endif
 #define BROKER_FREES_PROPERTIES (LIBMOSQUITTO_VERSION_NUMBER >= 2000015) /* those that a plugin replaced */
+/* Versions of one side agree on the three above. */
+#define SIDE_OF(version) (((version) >= 2000015) + ((version) >= 2001000))
+
+/* Of 2.1's broker only, whatever library is installed beside it; NULL in another. */
+int mosquitto_plugin_set_info(mosquitto_plugin_id_t *, const char *, const char *) __attribute__((weak));
 
 #endif

@@ -3,7 +3,8 @@
  *
  * Invariants: a message on a marked filter goes on only with a mark, and the mark is in the spool before; sequence,
  * count and chain advance with the spool record and never otherwise; after the epoch end nothing is marked. The broker
- * calls from one thread. The hot path makes no system call but clock_gettime. */
+ * calls from one thread. The hot path makes no system call but clock_gettime, and where a spool segment is full those that
+ * put it away. docs/plugin-review.md has the argument for each. */
 #include "broker.h"
 #include "core/cbor.h"
 #include "core/clock.h"
@@ -554,6 +555,23 @@ static int on_reload(int event_kind, void *event_data, void *userdata)
 
 /* Start */
 
+/* On the other side of a version where the broker began to free what the plugin frees, every forged mark would be freed twice.
+ * No broker tells its own version: the library's is taken for it, and what only 2.1 exports. */
+static const char *check_broker(void)
+{
+	static char error[128];
+	int major, minor, revision, running = mosquitto_lib_version(&major, &minor, &revision), built = LIBMOSQUITTO_VERSION_NUMBER;
+	if (SIDE_OF(running) == SIDE_OF(built) && (mosquitto_plugin_set_info != NULL) == (running >= 2001000))
+		return NULL;
+	if (SIDE_OF(running) != SIDE_OF(built))
+		(void)snprintf(error, sizeof error, "the plugin is built for Mosquitto %d.%d.%d, running in %d.%d.%d: rebuild it",
+		               built / 1000000, built / 1000 % 1000, built % 1000, major, minor, revision);
+	else
+		(void)snprintf(error, sizeof error, "libmosquitto is %d.%d.%d, the broker is not: install those of one version", major, minor,
+		               revision);
+	return error;
+}
+
 static const char *check_launcher(void)
 {
 	int type = 0, domain = 0;
@@ -695,7 +713,8 @@ EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userd
 		return MOSQ_ERR_UNKNOWN;
 	}
 	memset(&plugin, 0, sizeof plugin);
-	const char *error = sodium_init() < 0 ? "libsodium does not start" : check_launcher();
+	const char *error = sodium_init() < 0 ? "libsodium does not start" : check_broker();
+	error = error ? error : check_launcher();
 	error = error ? error : shake_hands();
 	error = error ? error : begin_marking(identifier);
 	if (error) {

@@ -122,9 +122,17 @@ static int copy_but_forged(mosquitto_property **to, const mosquitto_property *pr
 	return foreign->kept ? rename_mark(to, property, foreign->hash) : MOSQ_ERR_SUCCESS;
 }
 
+/* The end of a list that was `last` before at most one was added. Mosquitto adds by walking from what it is given to the end:
+ * from the head that is a square of what a client sends, from the last one nothing. */
+static mosquitto_property *end_of(mosquitto_property *last)
+{
+	mosquitto_property *next = (mosquitto_property *)mosquitto_property_next(last);
+	return next ? next : last;
+}
+
 int property_strip(mosquitto_property **properties, bool bridge, struct foreign *foreign)
 {
-	mosquitto_property *kept = NULL;
+	mosquitto_property *kept = NULL, *last = NULL;
 	uint64_t count;
 	*foreign = (struct foreign){.stripped = 0};
 	int result = count_forged(*properties, &count);
@@ -132,11 +140,12 @@ int property_strip(mosquitto_property **properties, bool bridge, struct foreign 
 		return result;
 	foreign->kept = bridge && count == 1;
 	for (const mosquitto_property *at = *properties; at; at = mosquitto_property_next(at)) {
-		result = copy_but_forged(&kept, at, foreign);
+		result = copy_but_forged(last ? &last : &kept, at, foreign);
 		if (result != MOSQ_ERR_SUCCESS) {
 			mosquitto_property_free_all(&kept);
 			return result;
 		}
+		last = last ? end_of(last) : kept;
 	}
 	*properties = kept;
 	foreign->stripped = foreign->kept ? 0 : count;

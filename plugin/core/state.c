@@ -115,11 +115,11 @@ static const char *get_fields(struct state *state)
 			return own ? "fields: a key that is the plugin's" : "fields: a key is missing";
 	}
 	bool wrong = false;
-	(void)get_number(state->values[1], 1, &wrong);
+	uint64_t version = get_number(state->values[1], 1, &wrong);
 	state->epoch = (uint32_t)get_number(state->values[2], UINT32_MAX, &wrong);
 	state->refuse_unsynchronised = get_number(state->values[9], 1, &wrong) == 0;
 	uint64_t durability = get_number(state->values[10], 1, &wrong);
-	if (wrong || state->epoch == 0)
+	if (wrong || version != 1 || state->epoch == 0)
 		return "fields: version, epoch number, on bad clock or durability";
 	if (durability != 0)
 		return "durability: this plugin has only \"buffered\"";

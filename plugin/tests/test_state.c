@@ -131,6 +131,8 @@ static const struct refusal refusals[] = {
 	{"the plugin's key 5", 0, 5, H32},
 	{"the plugin's key 6", 0, 6, "00"},
 	{"unknown key 21", 0, 21, "00"},
+	{"version 0", 0, 1, "00"},
+	{"version 2", 0, 1, "02"},
 	{"number 0", 0, 2, "00"},
 	{"number 2^32", 0, 2, "1b0000000100000000"},
 	{"number not minimal", 0, 2, "1808"},

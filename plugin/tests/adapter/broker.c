@@ -53,6 +53,23 @@ void broker_pass(int64_t ns)
 
 /* What the plugin asks of a broker */
 
+int mosquitto_lib_version(int *major, int *minor, int *revision)
+{
+	int version = broker.settings.version ? broker.settings.version : LIBMOSQUITTO_VERSION_NUMBER;
+	*major = version / 1000000;
+	*minor = version / 1000 % 1000;
+	*revision = version % 1000;
+	return version;
+}
+
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+int mosquitto_plugin_set_info(mosquitto_plugin_id_t *id, const char *name, const char *version)
+{
+	(void)id, (void)name, (void)version;
+	return MOSQ_ERR_SUCCESS;
+}
+#endif
+
 int mosquitto_callback_register(mosquitto_plugin_id_t *id, int event, MOSQ_FUNC_generic_callback callback, const void *data, void *user)
 {
 	(void)id, (void)data, (void)user;
@@ -196,7 +213,7 @@ static int add(mosquitto_property **list, mosquitto_property values, const void 
 		mosquitto_property_free_all(&made);
 		return MOSQ_ERR_NOMEM;
 	}
-	while (*list)
+	for (; *list; broker.walked++)
 		list = &(*list)->next;
 	*list = made;
 	return MOSQ_ERR_SUCCESS;

@@ -30,11 +30,12 @@ struct message {
 	struct bytes out;
 };
 
-/* STATE's run time, keys 5 to 8; the test sets it before the start. */
+/* STATE's run time, keys 5 to 8, and the version that the broker has; the test sets it before the start. */
 struct settings {
 	bool raw_tokens;
 	uint64_t rate, largest;
 	bool access_list;
+	int version; /* 0: the one compiled for */
 };
 
 /* What the plugin published itself. */
@@ -52,6 +53,7 @@ struct broker {
 	bool unsynchronised; /* what the kernel claims */
 	int samples;         /* how often it was asked */
 	int no_memory;       /* the allocation that fails, counted from 1; 0: none */
+	long walked;         /* properties passed on the way to the end of a list */
 	long held;           /* of the broker's own memory; 2.1: also what was read of properties */
 	struct published published[PUBLISHED];
 	int publishes;       /* how many since the last look */

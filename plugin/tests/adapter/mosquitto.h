@@ -77,6 +77,8 @@ int mosquitto_plugin_version(int, const int *);
 int mosquitto_plugin_init(mosquitto_plugin_id_t *, void **, struct mosquitto_opt *, int);
 int mosquitto_plugin_cleanup(void *, struct mosquitto_opt *, int);
 
+int mosquitto_lib_version(int *, int *, int *);
+int mosquitto_plugin_set_info(mosquitto_plugin_id_t *, const char *, const char *);
 int mosquitto_callback_register(mosquitto_plugin_id_t *, int, MOSQ_FUNC_generic_callback, const void *, void *);
 int mosquitto_callback_unregister(mosquitto_plugin_id_t *, int, MOSQ_FUNC_generic_callback, const void *);
 void mosquitto_log_printf(int, const char *, ...);

@@ -266,6 +266,29 @@ static void only_forged_properties_go(void)
 	broker_stop();
 }
 
+/* A packet of a megabyte has 200,000 properties: what they cost may not grow with their square. */
+static void many_properties_cost_no_square(void)
+{
+	enum { MANY = 3000 };
+	mosquitto_property *sent = NULL;
+	int result = 0, count = 0;
+	start();
+	for (int i = 0; i < MANY; i++)
+		result |= mosquitto_property_add_string_pair(&sent, USER, i == 1 ? "time-mark" : "a", "b");
+	CHECK(result == 0);
+	broker.walked = 0;
+	CHECK(broker_message(&modern, MARKED, &sent) == MOSQ_ERR_SUCCESS);
+	CHECK(broker.walked < 3 * MANY);
+	for (const mosquitto_property *at = sent; at; at = mosquitto_property_next(at))
+		count++;
+	CHECK(count == MANY); /* one less, and the mark */
+	struct bytes mark = mark_of(sent);
+	CHECK(mark.length > 300);
+	free(mark.data);
+	mosquitto_property_free_all(&sent);
+	broker_stop();
+}
+
 /* Whichever allocation fails, no forged mark goes on, and no message without its mark. */
 static void no_memory_is_no_way_round(void)
 {
@@ -893,6 +916,21 @@ static void second_plugin_does_not_start(void)
 	broker_stop();
 }
 
+/* Of the three sides one is the plugin's; there the revision does not matter. */
+static void other_side_of_a_version_does_not_start(void)
+{
+	static const int first[] = {2000000, 2000015, 2001000, 3000000};
+	for (int side = 0; side < 3; side++)
+		for (int last = 0; last < 2; last++) {
+			int version = last ? first[side + 1] - 1 : first[side];
+			bool same = LIBMOSQUITTO_VERSION_NUMBER >= first[side] && LIBMOSQUITTO_VERSION_NUMBER < first[side + 1];
+			broker.settings = (struct settings){.version = version};
+			CHECK(broker_start(span_of(fields)) == same);
+			CHECK(same || (strstr(broker.line, "is built for Mosquitto 2.") && strstr(broker.line, "rebuild it")));
+			broker_stop();
+		}
+}
+
 static void version_is_negotiated(void)
 {
 	static const int versions[] = {2, 3, 4, MOSQ_PLUGIN_VERSION, MOSQ_PLUGIN_VERSION + 1};
@@ -923,6 +961,7 @@ int main(int count, char **arguments)
 	RUN(full_table_refuses_new_names_only);
 	RUN(full_spool_refuses_until_there_is_room);
 	RUN(only_forged_properties_go);
+	RUN(many_properties_cost_no_square);
 	RUN(no_memory_is_no_way_round);
 	RUN(step_refuses_for_good);
 	RUN(refusal_leaves_what_came);
@@ -950,6 +989,7 @@ int main(int count, char **arguments)
 	RUN(message_after_the_end_is_refused);
 	RUN(start_that_fails_leaves_nothing);
 	RUN(second_plugin_does_not_start);
+	RUN(other_side_of_a_version_does_not_start);
 	free(fields.data);
 	free(carriers.data);
 	return unit_end();
