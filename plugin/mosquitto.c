@@ -323,16 +323,31 @@ static void examine(struct passage *passage)
 	mark->repeat_of = passage->first ? passage->first->sequence : 0;
 }
 
-/* Why a message that the plugin could mark is not wanted; COUNTERS where it is. */
-static enum counter objection(const struct passage *passage, bool bridge)
+/* Whether the message is not the broker's to take on its carrier; only here is the payload walked, which costs most. */
+static bool has_keys_of_broker(struct passage *passage, bool bridge)
 {
-	if (!names_good(&passage->mark))
+	examine(passage);
+	return passage->rule->carrier == CARRIER_DATAGRAM && passage->kind == DATAGRAM_TAKEN && !bridge;
+}
+
+/* Why a message is not marked, what costs least first; COUNTERS, and its principal, where it is. */
+static enum counter objection(struct passage *passage, bool bridge, struct clock_reading now, struct principal **principal)
+{
+	struct mark *mark = &passage->mark;
+	if (plugin.ended || !secret_alive(plugin.secret))
+		return REFUSED_SPOOL;
+	if (!names_good(mark))
 		return REFUSED_NAME;
-	if (!size_good(&passage->mark))
+	if (!size_good(mark))
 		return REFUSED_SIZE;
-	if (passage->rule->carrier == CARRIER_DATAGRAM && passage->kind == DATAGRAM_TAKEN && !bridge)
-		return REFUSED_DATAGRAM;
-	return COUNTERS;
+	if (clock_stamp(&plugin.clock, now, &mark->stamp) != CLOCK_GOOD)
+		return REFUSED_CLOCK;
+	*principal = principal_find(&plugin.principals, (const char *)mark->principal.data, mark->principal.length);
+	if (!*principal)
+		return REFUSED_TABLE;
+	if (!principal_may(*principal, now.boot, plugin.state.most_a_second))
+		return REFUSED_RATE;
+	return has_keys_of_broker(passage, bridge) ? REFUSED_DATAGRAM : COUNTERS;
 }
 
 static bool goes_inside(const struct passage *passage)
@@ -453,22 +468,12 @@ static int mark_message(struct mosquitto_evt_message *event, const struct rule *
 			.before = foreign->kept ? foreign->hash : NULL,
 		},
 	};
-	struct mark *mark = &passage.mark;
-	if (plugin.ended || !secret_alive(plugin.secret))
-		return refuse(event->client, REFUSED_SPOOL);
-	examine(&passage);
-	enum counter why = objection(&passage, bridge);
+	struct principal *principal;
+	enum counter why = objection(&passage, bridge, now, &principal);
 	if (why != COUNTERS)
 		return refuse(event->client, why);
-	if (clock_stamp(&plugin.clock, now, &mark->stamp) != CLOCK_GOOD)
-		return refuse(event->client, REFUSED_CLOCK);
-	struct principal *principal = principal_find(&plugin.principals, (const char *)mark->principal.data, mark->principal.length);
-	if (!principal)
-		return refuse(event->client, REFUSED_TABLE);
-	if (!principal_may(principal, now.boot, plugin.state.most_a_second))
-		return refuse(event->client, REFUSED_RATE);
-	mark->count = principal->count + 1;
-	mark->previous = principal->count ? principal->last : plugin.epoch_id;
+	passage.mark.count = principal->count + 1;
+	passage.mark.previous = principal->count ? principal->last : plugin.epoch_id;
 	return mark_and_carry(&passage, principal);
 }
 

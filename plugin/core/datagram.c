@@ -16,6 +16,8 @@
 #define SIGNATURE 64
 #define BREAK 0xff
 #define INDEFINITE 31
+#define TAG_STRING_REFERENCE 25
+#define TAG_SHARED_REFERENCE 29
 #define ENDLESS UINT64_MAX /* items of a container that a break closes */
 
 enum walk { WALK_GOOD, WALK_MALFORMED, WALK_TOO_DEEP };
@@ -142,13 +144,19 @@ static bool is_broker_key(struct span text)
 	return equals(text, TIME_KEY) || equals(text, TOKEN_KEY);
 }
 
-/* Whether a text in any form, chunks included, is one of the broker's keys. */
+/* Whether a text in any form, chunks included, is one of the broker's keys; readers that know a tag drop it. */
 static bool reads_as_broker_key(struct span input)
 {
 	uint8_t text[LONGEST_KEY];
 	size_t length = 0;
 	struct head head, chunk;
-	if (!read_head(&input, &head) || head.major != CBOR_TEXT)
+	do {
+		if (!read_head(&input, &head))
+			return false;
+		if (head.major == CBOR_TAG && (head.value == TAG_STRING_REFERENCE || head.value == TAG_SHARED_REFERENCE))
+			return true; /* a text that stands elsewhere: nobody can tell */
+	} while (head.major == CBOR_TAG);
+	if (head.major != CBOR_TEXT)
 		return false;
 	if (head.info != INDEFINITE)
 		return head.value <= input.length && is_broker_key((struct span){input.data, (size_t)head.value});

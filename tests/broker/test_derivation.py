@@ -330,6 +330,7 @@ def test_a_missing_file_is_named_with_its_line(whole: Own, name: str) -> None:
         ("password_file conf.d\n", "line 2: `password_file` names"),
         ("acl_file nothing\n", "line 2: `acl_file` "),
         ("acl_file conf.d\n", "line 2: `acl_file` "),
+        ("acl_file /dev/zero\n", "line 2: `acl_file` names"),
         ("capath nothing\n", "line 2: `capath` names"),
         ("plugin nothing.so\n", "line 2: `plugin` names"),
         ("plugin /bin/true\nplugin_opt_x mosquitto.conf\n", "line 3: `plugin_opt_x` may name a file"),
@@ -346,6 +347,13 @@ def test_what_could_not_run_or_be_stated_is_refused(own: Own, text: str, reason:
         own.derive()
     assert reason in str(caught.value)
     assert str(own.etc) in str(caught.value)
+
+
+def test_a_pipe_is_no_access_list(own: Own) -> None:
+    os.mkfifo(own.etc / "acl")
+    own.write("listener 1883\nacl_file acl\n")
+    with pytest.raises(BrokerError, match="line 2: `acl_file` names"):
+        own.derive()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

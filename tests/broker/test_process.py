@@ -202,3 +202,26 @@ def test_an_interrupt_while_forking_is_not_lost(monkeypatch: pytest.MonkeyPatch)
     assert OWN.reaches(Path("/"))
     assert held[0] >= {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_a_child_catches_a_signal_once_it_has_a_handler() -> None:
+    reader, writer = os.pipe()
+
+    def main() -> None:
+        os.read(reader, 1)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+        os.write(answers, b"1")
+        time.sleep(60)
+
+    answered, answers = os.pipe()
+    child = start_child("child", OWN, [reader, answers], main)
+    assert not child.catches(signal.SIGHUP)
+    os.write(writer, b"1")
+    os.read(answered, 1)
+    assert child.catches(signal.SIGHUP)
+    assert not child.catches(signal.SIGUSR1)
+    child.send(signal.SIGKILL)
+    wait(child)
+    assert not child.catches(signal.SIGHUP)
+    for descriptor in (reader, writer, answered, answers):
+        os.close(descriptor)

@@ -269,6 +269,20 @@ def test_a_reload_starts_a_new_epoch(up: Up, of: str) -> None:
     assert statement(up, 2).previous.ended is HowEnded.CLEAN
 
 
+def test_many_reloads_at_once_kill_nothing(up: Up) -> None:
+    """A broker that has just started would die of the signal: one that comes early waits."""
+    up.start()
+    assert up.process is not None
+    while len(up.events("started")) < 4:
+        up.process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    up.wait(lambda: len(up.events("archive-linked")) > 1)
+    up.stop()
+    ended = up.events("ended")
+    assert [event["reason"] for event in ended] == ["reload"] * (len(ended) - 1) + ["stop"]
+    assert up.events("child-died") == []
+
+
 @pytest.mark.parametrize(
     ("role", "ended"), [("broker", HowEnded.UNCLEAN), ("launcher", HowEnded.CLEAN), ("archive", HowEnded.CLEAN)]
 )

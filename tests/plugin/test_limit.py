@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sigillo.core.statement import Carrier, MarkedFilter
+
 from .launcher import broker
 from .peer import Peer, Wire, publish_packet
 from .test_refusal import REFUSED
@@ -42,6 +44,19 @@ def test_a_payload_may_be_as_large_as_the_settings_say() -> None:
             assert publisher.publish("other", bytes(1001)) == 0
             assert [len(message.payload) for message in reader.take(2)] == [1000, 1001]
         made.counters(last_sequence=1, refused_size=2)
+
+
+def test_what_is_too_large_or_too_often_is_not_read_first() -> None:
+    """Size and rate are asked before the payload is walked: of two reasons the cheaper one is given."""
+    filters = (MarkedFilter("d/#", carrier=Carrier.DATAGRAM),)
+    taken = b"\xa1\x6eINGESTION_TIME\x00"
+    with broker(fields={"filters": filters}, limits={"max_payload": 100, "max_rate": 1}) as made:
+        made.start()
+        with Peer(made.port, "publisher") as publisher:
+            assert publisher.publish("d/t", taken + bytes(100)) in REFUSED
+            assert publisher.publish("d/t", b"x") == 0
+            assert publisher.publish("d/t", taken) in REFUSED
+        made.counters(refused_size=1, refused_rate=1, refused_datagrams=0)
 
 
 @pytest.mark.slow

@@ -63,7 +63,8 @@ def _plain() -> dict[str, tuple[bytes, str]]:
         "key-chunks": (plain_map([(b"\x7f\x61X\xff", b"\x01"), SIGN]), "a key of indefinite length"),
         "key-not-utf8": (plain_map([(b"\x61\xff", b"\x01"), SIGN]), "a key that is not UTF-8"),
         "broker-key-bytes": (plain_map([(b"\x4eINGESTION_TIME", b"\x01"), SIGN]), "the broker's key as a byte string"),
-        "broker-key-tagged": (plain_map([(b"\xc1" + TIME, b"\x01"), SIGN]), "the broker's key behind a tag"),
+        "other-key-tagged": (plain_map([(b"\xc1" + X, b"\x01"), SIGN]), "another key behind a tag"),
+        "broker-key-in-array": (plain_map([(b"\x81" + TIME, b"\x01"), SIGN]), "the broker's key in an array"),
         "broker-key-cut": (b"\xbf" + TIME[:-1], "the broker's key cut off"),
         "broker-key-chunks-cut": (b"\xbf\x7f" + TIME, "the broker's key in chunks, without its end"),
         "broker-key-after-malformed": (b"\xbf" + X + b"\x1c" + TIME_PAIR, "behind a value that ends every reading"),
@@ -99,6 +100,11 @@ def _taken() -> dict[str, tuple[bytes, str]]:
         "chunks-empty": b"\x7f\x60" + cbor2.dumps("INGESTION") + b"\x60\x60" + cbor2.dumps("_TIME") + b"\x60\xff",
         "chunks-long-heads": b"\x7f\x7b" + (14).to_bytes(8, "big") + time.encode() + b"\x78\0\xff",
         "token-chunks": b"\x7f" + cbor2.dumps("VERIFICATION_") + cbor2.dumps("TOKEN") + b"\xff",
+        "tagged": b"\xc1" + TIME,
+        "self-described": b"\xd9\xd9\xf7" + TIME,
+        "shared": b"\xd8\x1c" + TIME,
+        "tagged-often": b"\xc1" * 2_000 + TOKEN,
+        "tagged-chunks": b"\xd9\xd9\xf7\x7f" + TIME + b"\xff",
     }
     cases = {f"key-{name}": (plain_map([(key, value), SIGN]), "a key in another form") for name, key in forms.items()}
     cases |= {
@@ -120,6 +126,8 @@ def _taken() -> dict[str, tuple[bytes, str]]:
         "after-chunks": (plain_map([(b"\x7f\x61X\xff", b"\x5f\x41\0\xff"), (TIME, value)]), "behind chunks"),
         "pair-1000": (plain_map([*pairs_of({f"K{n}": n for n in range(999)}), (TIME, value)]), "the 1,000th pair"),
         "after-1024": (plain_map([(X, b"\x81" * 1022 + b"\x80"), (TIME, value)]), "behind a value nested 1,024 deep"),
+        "shared-reference": (plain_map([(X, b"\xd8\x1c" + TIME), (b"\xd8\x1d\0", value)]), "a key that is a reference"),
+        "string-reference": (b"\xd9\1\0" + plain_map([(X, TIME), (b"\xd8\x19\0", value)]), "a key that is a reference"),
         "nested-1025": (plain_map([(X, b"\x81" * 1023 + b"\x80"), SIGN]), "nested deeper than a reader looks"),
     }
     return cases

@@ -205,6 +205,8 @@ def _section(name: str, value: str, lines: dict[str, str], made: Path) -> Sectio
 
 def _read_access_list(line: Line, start: Path) -> bytes:
     path = start / line.value
+    if path.exists() and not path.is_file():  # a device or a pipe would be read for ever
+        raise line.refuse(f"names {path}, which is no file; put it back, or name the right one")
     try:
         return path.read_bytes()
     except OSError as error:

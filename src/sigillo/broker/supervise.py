@@ -29,6 +29,7 @@ _STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "archive": 20.0}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
+_HANDLER_S = 0.05
 _CHILDREN = ("broker", "launcher", "archive")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
@@ -104,7 +105,7 @@ class Supervisor:
             self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
         while self._all_alive(*_CHILDREN):
             self._pass_reload_on(ask)
-            self._turn(None)
+            self._turn(_HANDLER_S if self._reload_requested else None)
         self._let_follow()
         by_themselves = [name for name in _CHILDREN if not self._alive(name)]
         self._stop("broker")
@@ -119,8 +120,11 @@ class Supervisor:
         self._settings = settings
 
     def _pass_reload_on(self, ask: Callable[[], Plan]) -> None:
-        """A reload of the broker ends its epoch, and the next one reads everything anew: only if that can be used."""
-        if not self._reload_requested:
+        """A reload of the broker ends its epoch, and the next one reads everything anew: only if that can be used.
+
+        A broker that has just started would die of the signal: it waits until there is a handler for it.
+        """
+        if not self._reload_requested or not self._running["broker"].child.catches(signal.SIGHUP):
             return
         self._reload_requested = False
         try:
@@ -199,10 +203,9 @@ class Supervisor:
             self._started = True
         elif event.name is EventName.ENDED:
             self._epoch_reason = event.fields["reason"]
-        elif event.name is EventName.ARCHIVE_LINKED and self._alive("broker"):
-            self._running["broker"].child.send(
-                signal.SIGUSR1
-            )  # save the archive's session: after a kill -9 it is known
+        elif event.name is EventName.ARCHIVE_LINKED and self._running["broker"].child.catches(signal.SIGUSR1):
+            # save the archive's session: after a kill -9 it is known; a broker that cannot yet is a newer one
+            self._running["broker"].child.send(signal.SIGUSR1)
         self._report(event)
 
     def _report(self, event: Event) -> None:

@@ -22,6 +22,8 @@ _FIELD: Final = "marked datagram"
 _TIME_KEY: Final = b"\x6eINGESTION_TIME"
 _TOKEN_KEY: Final = b"\x72VERIFICATION_TOKEN"
 _BREAK: Final = b"\xff"
+_REFERENCES: Final = (25, 29)
+"""Tags of a text that stands elsewhere: string reference, shared reference."""
 _INDEFINITE: Final = b"\xbf"
 _NS_PER_MS: Final = 10**6
 
@@ -170,7 +172,7 @@ def _has_broker_keys(payload: bytes) -> bool:
         return False
     left = count if info != 31 else -1
     while left and payload[position : position + 1] != (_BREAK if info == 31 else b""):
-        if _text(payload, position) in BROKER_KEYS:
+        if _may_be_broker_key(payload, position):
             return True
         for _ in ("key", "value"):
             position = cbor.item_end(payload, position, 1, _FIELD, max_depth=MAX_LENIENT_DEPTH)
@@ -183,6 +185,15 @@ def _untagged_head(payload: bytes) -> tuple[int, int, int, int]:
     while head[0] == 6:
         head = cbor.read_head(payload, head[3], _FIELD)
     return head
+
+
+def _may_be_broker_key(payload: bytes, position: int) -> bool:
+    """Whether some reader might take the key at *position* for one of the broker's: who knows a tag drops it."""
+    while (head := cbor.read_head(payload, position, _FIELD))[0] == 6:
+        if head[2] in _REFERENCES:
+            return True  # nobody can tell
+        position = head[3]
+    return _text(payload, position) in BROKER_KEYS
 
 
 def _text(payload: bytes, position: int) -> str | None:
