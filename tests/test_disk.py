@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -26,6 +27,17 @@ def test_the_product_sets_the_mode_of_its_own_files_and_the_umask_that_of_a_pers
         file.write(b"3")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {"created": 0o644, "replaced": 0o644, "written": 0o640}
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    for write in (disk.create, disk.replace):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write(tmp_path / "file", b"1", disk.PUBLIC)
+        assert caught.value.filename == str(tmp_path / "file")
 
 
 def test_what_is_written_piece_by_piece_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

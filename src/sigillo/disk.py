@@ -34,6 +34,9 @@ def create(path: Path, data: bytes, mode: int) -> None:
         os.fchmod(descriptor, mode)
         write_all(descriptor, data)
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)  # what fails on a descriptor names no file
+        raise
     finally:
         os.close(descriptor)
     sync_folder(path.parent)
@@ -48,9 +51,10 @@ def replace(path: Path, data: bytes, mode: int) -> None:
     try:
         create(fresh, data, mode)
         os.replace(fresh, path)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             fresh.unlink()
+        error.filename = str(path)
         raise
     sync_folder(path.parent)
 

@@ -98,6 +98,8 @@ def test_an_option_that_says_the_same_is_fine(tmp_path: Path) -> None:
         "filters = []",
         'filters = "a"',
         'filters = ["a/#/b"]',
+        'filters = ["a/ "]',
+        'filters = ["a\\nuser b\\ntopic readwrite #"]',
         "filters = [1]",
         'filters = [{ topic = "a" }]',
         'filters = [{ topic = 1, carrier = "topic" }]',

@@ -335,6 +335,38 @@ def test_messages_of_a_real_bridge_are_marked_as_its_own() -> None:
             assert late.take()[0].payload == b"end"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "listed", "passes"),
+    [("mqttv50", False, ["good"]), ("mqttv311", True, ["bad", "good"]), ("mqttv311", False, [])],
+)
+def test_a_bad_payload_behind_a_bridge(protocol: str, listed: bool, passes: list[str]) -> None:
+    """It holds up what follows only where the bridge speaks MQTT 3.1.1 and is not listed."""
+    fields = {
+        "filters": (MarkedFilter("m/#", carrier=Carrier.DATAGRAM),),
+        "bridge_principals": ("edge",) if listed else (),
+    }
+    with broker(users=("ann", "edge"), fields=fields) as made:
+        made.start()
+        lines = ("connection up", f"address 127.0.0.1:{made.port}", "topic m/# out 1", "restart_timeout 1")
+        lines += (f"bridge_protocol_version {protocol}", "remote_username edge", "remote_password secret")
+        with (
+            plain_broker(*lines) as port,
+            Peer(made.port, "reader", user="ann") as reader,
+            Peer(port, "device") as device,
+        ):
+            reader.subscribe("m/#")
+            through_a_bridge(reader, device)
+            device.publish("m/bad", b"\xa1\x6eINGESTION_TIME\x00")
+            device.publish("m/good", b"good")
+            received: list[str] = []
+            while passes and passes[-1] not in received:
+                received.append(reader.take()[0].topic.removeprefix("m/"))
+            if not passes:
+                wait_until(lambda: made.log.count("administrative action") == 2, "refused again")
+                received = [message.topic.removeprefix("m/") for message in reader.take(reader.received.qsize())]
+        assert [name for name in received if name != "t"] == passes
+
+
 def test_what_our_own_bridge_brings_in_is_marked() -> None:
     with plain_broker() as port:
         lines = ("connection in", f"address 127.0.0.1:{port}", "topic m/# in 1", "topic sigillo/# in 1")

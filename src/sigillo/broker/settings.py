@@ -24,6 +24,7 @@ DEFAULT_LISTEN = "127.0.0.1:8883"
 DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
 """Where an own configuration is: 8883 is what its own listeners will have."""
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEGMENT_STEP = 4096
 _OPTIONS = {
     "name": "--name",
@@ -101,6 +102,11 @@ class Settings:
                 check_filter(marked.topic_filter, "filters")
             except DecodeError as error:
                 raise BrokerError(f"{where}: filters: {marked.topic_filter!r} {error.reason}") from None
+            # each is a line of an access list, which Mosquitto trims
+            writable = marked.topic_filter == marked.topic_filter.strip(" ") and not _CONTROL.search(
+                marked.topic_filter
+            )
+            _require(writable, where, "filters", f"{marked.topic_filter!r} has control characters, or blanks at an end")
         has_datagrams = any(marked.carrier is Carrier.DATAGRAM for marked in self.filters)
         _require(has_datagrams or not self.raw_tokens, where, "raw_tokens", "needs a filter with the carrier datagram")
         names = self.bridge_principals
