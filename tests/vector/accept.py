@@ -38,6 +38,7 @@ from sigillo.core.reading import decode_reading, encode_reading
 from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_header, encode_record
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
 from tests.vector import sample
+from tests.vector.accept_log import ACCEPT_LOG
 from tests.vector.file import Value
 from tests.vector.key import (
     EPOCH,
@@ -535,4 +536,5 @@ ACCEPT = {
     "marked-datagram": marked_datagrams,
     "spool": spools,
     "handshake": handshakes,
+    **ACCEPT_LOG,
 }

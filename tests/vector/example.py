@@ -6,7 +6,9 @@ from pathlib import Path
 import cbor2
 
 from sigillo.core import cbor
+from sigillo.core.merkle import decompose
 from tests.vector.file import VECTORS, parse_vector
+from tests.vector.tree import parse_step
 
 SPECS = VECTORS.parent / "spec"
 HEADING = "## Worked example"
@@ -49,6 +51,7 @@ STATEMENT = {
     18: "attester",
     19: "separated",
 }
+HEADS = {1: "version", 2: "epoch id", 3: "last sequence", 4: "leaves", 5: "root"}
 Names = Mapping[int, str]
 Lines = Iterator[str]
 
@@ -148,6 +151,30 @@ def segment(data: bytes) -> Lines:
             position += size
 
 
+def proof_text(data: bytes) -> Lines:
+    """A proof for one entry, line by line."""
+    for text in data.decode("utf-8").splitlines(keepends=True):
+        yield from line(text.encode("utf-8"), text.removesuffix("\n") or "(an empty line)")
+
+
+def streamed_proof() -> str:
+    """The example of the streamed proof: what each step does to the hashes that the reader holds."""
+    fields = parse_vector((VECTORS / "streamed-proof/accept/example.txt").read_text(encoding="utf-8"))
+    lines = []
+    position = 0
+    for text in fields.values():
+        kind, number, hashes = parse_step(text)
+        if kind != "stop":
+            position, start = number + (kind == "leaf"), position
+            given = zip(decompose(start, position), hashes, strict=True)
+            what = ", ".join(f"{subtree} {item.hex()[:8]}…" for subtree, item in given)
+        else:
+            what = f"root {hashes[0].hex()[:8]}…"
+        held = " ".join(str(subtree) for subtree in decompose(0, position))
+        lines.append(f"{kind} {number:<4}{what:<50}{held}")
+    return "\n".join(lines)
+
+
 def examples() -> dict[Path, str]:
     """The section that ends each spec file."""
     made: dict[str, tuple[str, str, Callable[[bytes], Lines]]] = {
@@ -161,6 +188,8 @@ def examples() -> dict[Path, str]:
             lambda data: item(data, "marked datagram", {}, 0),
         ),
         "spool": ("spool/accept/clean-end", "segment", segment),
+        "tlog-proof": ("tlog-proof/accept/first", "proof", proof_text),
+        "heads": ("heads/accept/first", "heads", lambda data: item(data, "heads", HEADS, 0)),
     }
     sections = {}
     for spec, (vector, field, annotate) in made.items():
@@ -168,6 +197,11 @@ def examples() -> dict[Path, str]:
         lines = "\n".join(annotate(data))
         text = f"{HEADING}\n\n`{field}` of `vectors/{vector}.txt`, {len(data)} bytes:\n\n```text\n{lines}\n```\n"
         sections[SPECS / f"{spec}.md"] = text
+    sections[SPECS / "log.md"] = (
+        f"{HEADING}\n\n`vectors/streamed-proof/accept/example.txt`: a tree of 13 leaves, of which 2, 6 and 7 are\n"
+        "shown, with checkpoints of sizes 5, 8 and 13. Each line: the step, what it brings, and the (level, index)\n"
+        f"of the subtrees whose hashes the reader holds after it.\n\n```text\n{streamed_proof()}\n```\n"
+    )
     return sections
 
 

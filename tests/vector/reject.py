@@ -12,6 +12,7 @@ from tests.vector import reject_device, reject_marked, sample
 from tests.vector.file import Value
 from tests.vector.key import EPOCH, LOG, SALT_KEY, filler
 from tests.vector.reject_cose import Cases, Raw, changed_cases, container_cases, payload_cases
+from tests.vector.reject_log import REJECT_LOG
 from tests.vector.sample import EPOCH_ID, LOG_KEY
 
 Vector = dict[str, Value]
@@ -322,4 +323,5 @@ REJECT = {
     "marked-datagram": reject_marked.marked_datagrams,
     "spool": reject_device.spools,
     "handshake": reject_device.handshakes,
+    **REJECT_LOG,
 }

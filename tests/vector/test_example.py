@@ -12,7 +12,9 @@ NAMED = re.compile(
 )
 
 
-@pytest.mark.parametrize("spec", ["mark", "epoch", "log-entry", "datagram", "marked-datagram", "spool"])
+@pytest.mark.parametrize(
+    "spec", ["mark", "epoch", "log-entry", "datagram", "marked-datagram", "spool", "tlog-proof", "heads"]
+)
 def test_the_hex_is_the_vector(spec: str) -> None:
     found = NAMED.search((SPECS / f"{spec}.md").read_text(encoding="utf-8"))
     assert found, "no worked example at the end"

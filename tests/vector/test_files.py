@@ -8,7 +8,7 @@ from sigillo.core import entry, epoch, handshake, mark, spool
 from sigillo.core.cose import verify_ed25519
 from sigillo.core.datagram import decode_datagram
 from sigillo.core.device_key import DeviceKey
-from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.errors import DecodeError, MerkleError, SignatureError
 from sigillo.core.marked_datagram import (
     decode_marked_datagram,
     encode_marked_datagram,
@@ -21,6 +21,7 @@ from sigillo.core.statement import Carrier
 from tests.vector import make
 from tests.vector.file import VECTORS, parse_vector, paths, read_vector
 from tests.vector.key import EPOCH, LOG, Ed25519Key
+from tests.vector.read_log import LOG_READERS
 
 Fields = dict[str, str]
 
@@ -176,7 +177,11 @@ READERS: dict[str, Callable[[Fields], None]] = {
     "marked-datagram": read_marked_datagram,
     "spool": read_spool,
     "handshake": read_packet,
+    **LOG_READERS,
 }
+
+DECIDES = {"public_key", "vkey", "principal", "root", "new_root", "step_1"}
+"""Fields of the vectors that are well formed and refused by cryptography."""
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -184,7 +189,7 @@ def test_accepted(name: str) -> None:
     for path in paths(name, "accept"):
         try:
             READERS[name](read_vector(path))
-        except (DecodeError, SignatureError, AssertionError) as error:
+        except (DecodeError, SignatureError, MerkleError, AssertionError) as error:
             pytest.fail(f"{path}: {error}")
 
 
@@ -196,10 +201,10 @@ def test_refused(name: str) -> None:
         assert fields["reason"], path
         try:
             READERS[name](fields)
-        except SignatureError:
-            assert "public_key" in fields, f"{path}: refused only by its signature"
+        except (SignatureError, MerkleError):
+            assert DECIDES & fields.keys(), f"{path}: refused only by its signature or hashes"
         except DecodeError:
-            assert "public_key" not in fields, f"{path}: not well formed, though it has a key"
+            assert not DECIDES & fields.keys(), f"{path}: not well formed, though it has what decides"
         except KeyError:
             accepted.append(path)
         else:

@@ -1,4 +1,4 @@
-"""Byte strings that all formats share: base64url, domains, object hash (spec/encoding.md)."""
+"""Byte strings that all formats share: base64, domains, object hash (spec/encoding.md)."""
 
 import base64
 import hashlib
@@ -23,6 +23,8 @@ DOMAINS: Final = frozenset(
         "payload",
         "configuration",
         "heads-leaf",
+        "heads-value",
+        "heads-blind",
     }
 )
 
@@ -62,4 +64,23 @@ def base64url_decode(text: str, field: str = "base64url") -> bytes:
         raise DecodeError(field, "is not base64url without padding") from None
     if base64url_encode(data) != text:
         raise DecodeError(field, "is not the canonical base64url of its bytes")
+    return data
+
+
+def base64_encode(data: bytes) -> str:
+    """Base64 with padding (RFC 4648 section 4): what the C2SP formats use."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def base64_decode(text: str, field: str = "base64") -> bytes:
+    """Bytes of padded base64 text.
+
+    Raises DecodeError, naming `field`, for text that is not exactly the encoding of the bytes it decodes to.
+    """
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except ValueError:
+        raise DecodeError(field, "is not base64") from None
+    if base64_encode(data) != text:
+        raise DecodeError(field, "is not the canonical base64 of its bytes")
     return data

@@ -1,6 +1,5 @@
 """Log entry, 45 bytes: spec/log-entry.md."""
 
-import hashlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -8,6 +7,7 @@ from typing import Final
 
 from sigillo.core.errors import DecodeError
 from sigillo.core.field import UINT32_MAX, UINT64_MAX, byte_string, choice, integer
+from sigillo.core.merkle import leaf_hash
 
 SIZE: Final = 45
 _LAYOUT: Final = struct.Struct(">BIQ32s")
@@ -38,7 +38,7 @@ class LogEntry:
     @property
     def leaf_hash(self) -> bytes:
         """Leaf of the Merkle tree, SHA-256(0x00 ‖ entry) (RFC 9162 section 2.1.1), 32 bytes."""
-        return hashlib.sha256(b"\0" + encode_entry(self)).digest()
+        return leaf_hash(encode_entry(self))
 
 
 def encode_entry(entry: LogEntry) -> bytes:

@@ -25,6 +25,14 @@ class SignatureError(SigilloError):
         self.reason = reason
 
 
+class MerkleError(SigilloError):
+    """A proof does not lead to its root, or a position is not in the tree (spec/log.md)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class VerificationError(SigilloError):
     """Evidence is readable and fails at a numbered step of spec/verification.md (exit code 1)."""
 

@@ -1,5 +1,6 @@
 """Checks on single decoded values. Each returns the value with its type, or raises DecodeError naming the field."""
 
+import re
 from collections.abc import Collection
 from enum import IntEnum
 from itertools import pairwise
@@ -12,6 +13,7 @@ UINT64_MAX: Final = 2**64 - 1
 HASH_SIZE: Final = 32
 TEXT_MAX: Final = 65_535
 """Bytes of the longest MQTT string (MQTT 5 section 1.5.4)."""
+_DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,19}")
 
 Choice = TypeVar("Choice", bound=IntEnum)
 
@@ -23,6 +25,13 @@ def integer(value: object, field: str, low: int = 0, high: int = UINT64_MAX) -> 
     if not low <= value <= high:
         raise DecodeError(field, f"{value} is not within {low}…{high}")
     return value
+
+
+def decimal(value: str, field: str, low: int = 0, high: int = UINT64_MAX) -> int:
+    """An integer low…high of its ASCII decimal digits, without leading zeros."""
+    if not _DECIMAL.fullmatch(value):
+        raise DecodeError(field, "is not a decimal number without leading zeros")
+    return integer(int(value), field, low, high)
 
 
 def boolean(value: object, field: str) -> bool:

@@ -1,18 +1,31 @@
-"""The log key as a C2SP verifier key (vkey) of signed notes: spec/policy.md, https://c2sp.org/signed-note."""
+"""C2SP signed note, and the log key as its verifier key (vkey): spec/log.md, spec/policy.md.
+
+text, which ends with a line feed
+                                            (an empty line)
+— name base64(key id, 4 bytes ‖ signature)  (one line or more)
+"""
 
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sigillo.core.cose import check_ed25519_key
+from sigillo.core.bytes import base64_decode, base64_encode
+from sigillo.core.cose import SIGNATURE_SIZE, check_ed25519_key, verify_ed25519
 from sigillo.core.errors import DecodeError, SignatureError
-from sigillo.core.field import text
+from sigillo.core.field import byte_string, text
 
 _ED25519: Final = b"\x01"
 _VKEY: Final = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})")
 MAX_NAME: Final = 255
+MAX_NOTE: Final = 128 * 1024
+"""Bytes of the largest note: room for 16 post-quantum signatures and more."""
+
+MAX_SIGNATURES: Final = 64
+_DASH: Final = "\u2014 "
+_FORBIDDEN: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +85,89 @@ def check_name(name: object, field: str) -> str:
     if any(character == "+" or character.isspace() or not character.isprintable() for character in checked):
         raise DecodeError(field, "holds white space, a control character or a plus sign")
     return checked
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSignature:
+    """A signature line: name of the key, key id of 4 bytes, then what the type of the key makes of the rest."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note, not verified. *text* ends with LF and is what is signed, as UTF-8."""
+
+    text: str
+    signatures: tuple[NoteSignature, ...]
+
+    def signature_of(self, name: str, key_id: bytes) -> bytes | None:
+        """Signature by the key of this name and key id, or None."""
+        found = (item.signature for item in self.signatures if (item.name, item.key_id) == (name, key_id))
+        return next(found, None)
+
+
+def encode_note(note: Note) -> bytes:
+    """The note as it is stored and served. Raises DecodeError for one that would not be decoded to itself."""
+    lines = (f"{_DASH}{item.name} {base64_encode(item.key_id + item.signature)}\n" for item in note.signatures)
+    data = _utf8(f"{note.text}\n{''.join(lines)}")
+    if decode_note(data) != note:
+        raise DecodeError("note", "would be read as another one")
+    return data
+
+
+def decode_note(data: bytes) -> Note:
+    """Decode a signed note. Raises DecodeError for anything that spec/log.md does not allow."""
+    if len(data) > MAX_NOTE:
+        raise DecodeError("note", f"is longer than {MAX_NOTE} bytes")
+    try:
+        whole = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DecodeError("note", "is not UTF-8") from None
+    if _FORBIDDEN.search(whole):
+        raise DecodeError("note", "holds a control character other than a line feed")
+    body, blank, signature_lines = whole.rpartition("\n\n")
+    if not blank or not signature_lines.endswith("\n"):
+        raise DecodeError("note", "is not a text, an empty line and signature lines")
+    lines = signature_lines[:-1].split("\n")
+    if len(lines) > MAX_SIGNATURES:
+        raise DecodeError("note", f"has more than {MAX_SIGNATURES} signatures")
+    signatures = tuple(_signature(line) for line in lines)
+    if len({(item.name, item.key_id) for item in signatures}) != len(signatures):
+        raise DecodeError("note signature", "is the second one of its key")
+    return Note(f"{body}\n", signatures)
+
+
+def sign_note(note_text: str, key: LogKey, sign: Callable[[bytes], bytes]) -> Note:
+    """The note with one signature. *sign* gets the text as UTF-8 and returns 64 bytes. Raises DecodeError."""
+    unsigned = Note(note_text, (NoteSignature(key.name, key.note_key_id, bytes(SIGNATURE_SIZE)),))
+    encode_note(unsigned)  # nothing is signed that cannot be a note
+    signature = byte_string(sign(_utf8(note_text)), "note signature", SIGNATURE_SIZE)
+    return Note(note_text, (NoteSignature(key.name, key.note_key_id, signature),))
+
+
+def verify_note(note: Note, key: LogKey) -> str:
+    """Text of a note that this key signed; other keys' signatures are ignored. Raises SignatureError."""
+    signature = note.signature_of(key.name, key.note_key_id)
+    if signature is None:
+        raise SignatureError(f"the note has no signature by {key.name} with key id {key.note_key_id.hex()}")
+    verify_ed25519(key.public_key, signature, note.text.encode("utf-8"))
+    return note.text
+
+
+def _utf8(value: str) -> bytes:
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DecodeError("note", "holds a surrogate, which UTF-8 cannot encode") from None
+
+
+def _signature(line: str) -> NoteSignature:
+    field = "note signature"
+    name, space, encoded = line.removeprefix(_DASH).partition(" ")
+    if not line.startswith(_DASH) or not space:
+        raise DecodeError(field, "is not a line of dash, name and base64")
+    raw = byte_string(base64_decode(encoded, field), field, 5, MAX_NOTE)
+    return NoteSignature(check_name(name, "note key name"), raw[:4], raw[4:])
