@@ -99,10 +99,10 @@ class Up:
         assert self.process is not None
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         broker = self.events("broker-started")[-1]["pid"]
-        # forked in this order: launcher, broker, archive; a later epoch's launcher and broker come after the archive
-        others = [int(pid) for pid in listed if int(pid) != broker]
+        # forked in this order: log, launcher, broker, archive; a later epoch's launcher and broker come after the archive
+        log, *others = [int(pid) for pid in listed if int(pid) != broker]
         archive, launcher = (others[1], others[0]) if len(self.events("restarting")) == 0 else (others[0], others[1])
-        return {"broker": int(broker), "launcher": launcher, "archive": archive}
+        return {"broker": int(broker), "launcher": launcher, "archive": archive, "log": log}
 
     def kill(self, role: str) -> None:
         os.kill(self.children()[role], signal.SIGKILL)
@@ -270,7 +270,13 @@ def test_a_reload_starts_a_new_epoch(up: Up, of: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "ended"), [("broker", HowEnded.UNCLEAN), ("launcher", HowEnded.CLEAN), ("archive", HowEnded.CLEAN)]
+    ("role", "ended"),
+    [
+        ("broker", HowEnded.UNCLEAN),
+        ("launcher", HowEnded.CLEAN),
+        ("archive", HowEnded.CLEAN),
+        ("log", HowEnded.CLEAN),
+    ],
 )
 def test_kill_9_of_a_part_stops_the_rest_and_the_next_start_knows(up: Up, role: str, ended: HowEnded) -> None:
     up.start()

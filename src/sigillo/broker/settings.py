@@ -18,6 +18,7 @@ from sigillo.core.topic import check_filter
 
 VERSION = 1
 ON_BAD_CLOCK = ("refuse", "mark-unsynchronised")
+DURABILITY = ("buffered", "strict")
 CARRIERS = {carrier.name.lower(): carrier for carrier in Carrier}
 DEFAULT_FILTER = "braid/agent/+/shadow/reported/#"
 DEFAULT_LISTEN = "127.0.0.1:8883"
@@ -30,6 +31,7 @@ _OPTIONS = {
     "operator": "--operator",
     "listen": "--listen",
     "on_bad_clock": "--on-bad-clock",
+    "durability": "--durability",
     "executable": "--mosquitto",
     "filters": "--filter and --carrier",
     "conf": "--conf",
@@ -45,8 +47,8 @@ class Settings:
     """What the operator decides.
 
     `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port of the listener
-    that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
-    it. `filters`: topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in
+    that Sigillo makes, where the archive connects. `durability`: as in the statement. `conf`: the operator's own
+    mosquitto.conf, empty where Sigillo wrote it. `filters`: topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in
     `RunTime`. `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
     """
 
@@ -55,6 +57,7 @@ class Settings:
     listen: str = DEFAULT_LISTEN
     conf: str = ""
     on_bad_clock: str = "refuse"
+    durability: str = "buffered"
     executable: str = "/usr/sbin/mosquitto"
     filters: tuple[MarkedFilter, ...] = (MarkedFilter(DEFAULT_FILTER),)
     raw_tokens: bool = False
@@ -82,6 +85,7 @@ class Settings:
         _require(named, where, "operator", "must be printable text of 1 to 255 bytes")
         _require(_is_address(self.listen), where, "listen", "must be ADDRESS:PORT, as 127.0.0.1:8883 or [::1]:8883")
         _require(self.on_bad_clock in ON_BAD_CLOCK, where, "on_bad_clock", f"must be one of {', '.join(ON_BAD_CLOCK)}")
+        _require(self.durability in DURABILITY, where, "durability", f"must be one of {', '.join(DURABILITY)}")
         _require(self.executable.startswith("/"), where, "executable", "must be an absolute path")
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
