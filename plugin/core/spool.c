@@ -112,9 +112,15 @@ static bool make_segment(struct spool *spool, struct spool_segment *segment, uin
 	return false;
 }
 
-/* Nobody else holds this lock for longer than a look. */
-static bool lock_folder(struct spool *spool)
+/* The log deletes what it has from this folder, as a member of its group; the set-group-id bit comes from the one above.
+ * Nobody else holds the lock for longer than a look. */
+static bool make_folder(struct spool *spool)
 {
+	mode_t mask = umask(0007);
+	int failed = mkdir(spool->folder, 0770);
+	(void)umask(mask);
+	if (failed)
+		return false;
 	spool->lock = open(spool->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return spool->lock >= 0 && flock(spool->lock, LOCK_EX) == 0;
 }
@@ -133,7 +139,7 @@ bool spool_open(struct spool *spool, const char *root, size_t segment_size, uint
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	if (mkdir(spool->folder, 0750) != 0 || !lock_folder(spool) || !make_segment(spool, &spool->current, 0))
+	if (!make_folder(spool) || !make_segment(spool, &spool->current, 0))
 		return false;
 	spool->used = HEADER;
 	return spool_prepare(spool);

@@ -150,6 +150,7 @@ static void segment_begins_with_its_header(void)
 	}
 	(void)snprintf(path, sizeof path, "%s/%010u/000000.spool", root, EPOCH);
 	CHECK(stat(path, &status) == 0 && (status.st_mode & 0777) == 0640 && status.st_blocks * 512 >= SEGMENT);
+	CHECK(stat(spool.folder, &status) == 0 && (status.st_mode & 0777) == 0770); /* whatever the umask */
 	close_spool(&spool);
 }
 

@@ -153,7 +153,9 @@ class EpochStore:
         end = decode_epoch_end(data)
         stored = self._stored_end(number, signed)
         if stored and stored.object_hash != end.object_hash:
-            raise BrokerError(f"{self._path(number, 'end.cose')}: is not the end that the log has; {_RESTORE}, or remove it")
+            raise BrokerError(
+                f"{self._path(number, 'end.cose')}: is not the end that the log has; {_RESTORE}, or remove it"
+            )
         self._keep_end(number, end)
         return end
 

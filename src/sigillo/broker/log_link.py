@@ -20,6 +20,7 @@ from sigillo.core.note import MAX_NOTE
 _QUESTION = 8
 _NEWS = bytes(_QUESTION)
 _SAY_AFTER_S = 2.0
+_GONE = "the log has ended; it says why"
 
 
 class LogSide:
@@ -75,14 +76,17 @@ class LauncherSide:
         """
         self._read(_NEWS)  # so that there is room for the answer
         question = secrets.token_bytes(_QUESTION)
-        self._end.send(question)
+        try:
+            self._end.send(question, socket.MSG_NOSIGNAL)
+        except ConnectionError:
+            raise BrokerError(_GONE) from None
         begun = heard = time.monotonic()
         said = False
         while time.monotonic() < heard + patience_s:
             if select.select([self], [], [], min(patience_s, _SAY_AFTER_S))[0]:
                 answered = self._read(question)
                 if self.gone:
-                    raise BrokerError("the log has ended; it says why")
+                    raise BrokerError(_GONE)
                 if answered and self._newest:
                     return self._newest
                 heard = time.monotonic()
