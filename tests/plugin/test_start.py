@@ -134,8 +134,7 @@ def malformed(state: State) -> Iterator[tuple[str, bytes, str]]:
     yield "odd segment", b"\x01" + cbor.encode([values, run_time | {2: 65537}], "STATE"), "segment size"
     batch = replace(state, fields=replace(state.fields, filters=(MarkedFilter("m/#", Mode.BATCH),)))
     yield "batch", encode_packet(batch), 'mode: this plugin has only "each"'
-    raw = replace(state.run_time, raw_tokens=True)
-    yield "raw", encode_packet(replace(state, run_time=raw)), 'raw tokens: no filter has the carrier "datagram"'
+    yield "raw", b"\x01" + cbor.encode([values, run_time | {5: True}], "STATE"), 'raw tokens: no filter has the carrier "datagram"'
 
 
 def test_malformed_states() -> None:

@@ -77,7 +77,7 @@ class EpochStore:
         disk.replace(self._path(number, "boot"), f"{self._boot_id}\n".encode(), disk.PUBLIC)
 
     def wait_for_broker(self, patience_s: float) -> None:
-        """Until the broker of the newest epoch is dead: its plugin holds a lock on its spool folder. Raises BrokerError."""
+        """Until the broker of the newest epoch is dead: its plugin holds a lock on its spool. Raises BrokerError."""
         folder = self._spool / f"{max(self.numbers(), default=0):010}"
         if not folder.is_dir():
             return  # none, or it never listened
@@ -90,10 +90,10 @@ class EpochStore:
             os.close(descriptor)
 
     def past(self, log_key: LogKey, logged: Logged | None, newest_archived: NewestArchived) -> Past:
-        """How the newest epoch ended, as far as the log has it; what spool and archive have beyond makes that "logged up to".
+        """How the newest epoch ended, as far as the log has it; where spool or archive have more, "logged up to".
 
-        *logged*: the newest epoch of a log that has taken all there was. An end that is found is stored. Raises BrokerError
-        where a stored file is not what this operator's keys signed, is gone, or contradicts the log; OSError.
+        *logged*: the newest epoch of a log that has taken all there was. An end that is found is stored. Raises
+        BrokerError where a stored file is not what this operator's keys signed, is gone, or contradicts the log; OSError.
         """
         numbers = self.numbers()
         newest = numbers[-1] if numbers else 0

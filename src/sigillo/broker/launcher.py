@@ -1,7 +1,7 @@
 """The launcher: the launcher's side of spec/handshake.md, one epoch long, in a process of the log key's owner.
 
-It countersigns only the statement that it asked for (L1 of spec/log-storage.md, once the epoch before is logged), and says
-GO only once a durable checkpoint of the log covers that statement (L2). Then it hands the log's checkpoints on (C6).
+It countersigns only the statement that it asked for, once the epoch before is logged (L1 of spec/log-storage.md), and
+says GO only once a durable checkpoint of the log covers that statement (L2). Then it hands checkpoints on (C6).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Plan:
 def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Report) -> None:
     """Run one epoch: get ready, shake hands over *plugin*, follow the broker to its end, store the epoch's end.
 
-    *log_end*: where the log answers. Reports `log-behind`, `ready` (then the broker may be started), `started`, `counters`,
-    `ended`. Raises BrokerError, LogError, OSError.
+    *log_end*: where the log answers. Reports `log-behind`, `ready` (then the broker may be started), `started`,
+    `counters`, `ended`. Raises BrokerError, LogError, OSError.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the broker has ended, not before
     folder = plan.folder
@@ -174,8 +174,10 @@ def check_statement(
 
 
 def follow(plugin: socket.socket, log: LauncherSide, newest: SignedCheckpoint, report: Report) -> Counters | None:
-    """Until the broker's end of the socket closes: report the plugin's counters, and hand each checkpoint of the log on, at
-    first *newest*. Returns the last counters."""
+    """Until the broker's end of the socket closes: report the plugin's counters, hand the log's checkpoints on.
+
+    *newest*: the one so far. Returns the last counters.
+    """
     plugin.settimeout(None)
     counters: Counters | None = None
     owed: SignedCheckpoint | None = newest

@@ -1,8 +1,8 @@
 """What launcher and log tell each other: a socket pair of packets, between two processes of the log key's owner.
 
-Launcher → log: a question, 8 bytes. Log → launcher: 8 bytes, then a signed checkpoint that is durable. The bytes are the
-question's where the checkpoint covers all that there was to log when it came, else zero: just the newest one. What nobody
-reads is dropped: a newer one follows.
+Launcher → log: a question, 8 bytes. Log → launcher: 8 bytes, then a signed checkpoint that is durable. The bytes are
+the question's where the checkpoint covers all that there was to log when it came, else zero: just the newest one. What
+nobody reads is dropped: a newer one follows.
 """
 
 from __future__ import annotations

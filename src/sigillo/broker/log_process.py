@@ -6,7 +6,6 @@ waits for it. When it is stopped it first takes what there is: the broker's end 
 
 from __future__ import annotations
 
-import contextlib
 import select
 import signal
 import socket
@@ -39,12 +38,12 @@ def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Re
 
 
 def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
-    """The log; made where no epoch was ever stated. Raises BrokerError where it should be there and is not, LogError."""
+    """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError."""
     if not (folder.log / "public" / "checkpoint").exists():
         if any(folder.epochs.iterdir()):
             raise BrokerError(
-                f"{folder.log / 'public' / 'checkpoint'}: is gone, but epochs were stated. A new log under the old name "
-                "would contradict the one before: keep this folder as evidence, and begin a new one with another --name"
+                f"{folder.log / 'public' / 'checkpoint'}: is gone, but epochs were stated. A new log under the old "
+                "name would contradict the one before: keep this folder as evidence, begin a new one with another --name"
             )
         create_log(folder.log, key.public, key.sign)
     return Log.open(folder.log, key.public, key.sign, spool=folder.spool, epochs=folder.epochs)

@@ -12,7 +12,7 @@ from sigillo.log.store import StoreReader
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """The newest epoch in the log: number, last sequence, and the objects of its last mark and its end if there are any."""
+    """The newest epoch in the log: number, last sequence, objects of its last mark and of its end if there are any."""
 
     epoch: int
     last_sequence: int

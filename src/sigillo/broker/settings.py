@@ -47,9 +47,10 @@ class Settings:
     """What the operator decides.
 
     `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port of the listener
-    that Sigillo makes, where the archive connects. `durability`: as in the statement. `conf`: the operator's own
-    mosquitto.conf, empty where Sigillo wrote it. `filters`: topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in
-    `RunTime`. `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
+    that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
+    it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
+    topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
+    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
     """
 
     name: str
