@@ -17,10 +17,10 @@ from sigillo.log.history import History
 from sigillo.log.store import Item
 
 _ALIVE: Final = (
-    "the broker that wrote it lives: stop it, and keep the folder; what is logged so far stands, and the next start says "
-    "where the epoch ended"
+    "the broker that wrote it lives: stop it, and keep the folder. What is logged stands; the next epoch says where this "
+    "one ended"
 )
-_STATEMENT: Final = "put the file of this log back from your backup; a log that was restored begins anew, with a new origin"
+_STATEMENT: Final = "put the right file back from your backup; where log and epochs were restored, begin a new log"
 
 
 class Source:
@@ -80,8 +80,8 @@ class Source:
         history = self._history
         if history.epoch == 0 or history.ended or history.epoch == self._closed:
             return
-        if self._cursor is None or self._cursor.folder.name != f"{history.epoch:010}":
-            folder = self._spool / f"{history.epoch:010}"
+        folder = self._spool / f"{history.epoch:010}"
+        if self._cursor is None or self._cursor.folder != folder:
             self._cursor = SpoolCursor(folder, history.epoch, history.epoch_id, lambda: history.sequence + 1)
         cursor = self._cursor
         try:
