@@ -9,8 +9,8 @@ from pathlib import Path
 from sigillo.core.errors import SigilloError
 
 RESTORED = (
-    "no crash leaves this: the disk, a hand, or a copy of some files. A log that was restored never signs under its old "
-    "name; keep the folder as evidence, and begin a new log with a new origin"
+    "no crash leaves this: the disk, a hand, or a copy of some files. Keep the folder as evidence, and begin a new log "
+    "with a new origin: one that was restored never signs under its old name"
 )
 STOPPED = "the log has stopped and signs nothing; see to the disk, then start it again: it goes on from what it wrote"
 

@@ -1,7 +1,7 @@
 """What the log has so far, as far as it decides what may come next; and the check of each object against it (I1).
 
-The writer, its restart and fsck all go through `History.admit`: so what is logged, and what is accepted as a log, is one
-thing. Memory grows with the principals of the newest epoch, not with its marks.
+The writer, its restart and fsck all go through `History.admit`: so what is logged, and what is accepted as a log, is
+one thing. Memory grows with the principals of the newest epoch, not with its marks.
 """
 
 from __future__ import annotations

@@ -80,6 +80,6 @@ class PublicLog:
         for index, entry in enumerate(self.entries(low, self.size), low):
             if (entry.epoch, entry.sequence) != (epoch, sequence):
                 return None
-            if entry.kind is kind:
+            if entry.kind == kind:
                 return index
         return None

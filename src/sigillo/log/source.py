@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sigillo.core.entry import Kind, decode_entry
+from sigillo.core.entry import Kind
 from sigillo.core.errors import SigilloError
 from sigillo.core.heads import encode_heads
 from sigillo.core.spool import Record
@@ -17,10 +16,10 @@ from sigillo.log.history import History
 from sigillo.log.store import Item
 
 _ALIVE: Final = (
-    "the broker that wrote it lives: stop it, and keep the folder; what is logged so far stands, and the next start says "
-    "where the epoch ended"
+    "the broker that wrote it lives: stop it, and keep the folder. What is logged stands; the next epoch says where "
+    "this one ended"
 )
-_STATEMENT: Final = "put the file of this log back from your backup; a log that was restored begins anew, with a new origin"
+_STATEMENT: Final = "put the right file back from your backup; where log and epochs were restored, begin a new log"
 
 
 class Source:
@@ -50,9 +49,7 @@ class Source:
                 if statement is None:
                     break
                 self._add_heads(items)
-                with self._refused_as(f"{statement}", _STATEMENT):
-                    self._admit(Kind.EPOCH_STATEMENT, statement.read_bytes(), items)
-                self._droppable = True
+                self._add_statement(statement, items)
         if self._now() >= self._heads_due and self._history.sequence:
             self._add_heads(items)
         return items
@@ -80,19 +77,20 @@ class Source:
         history = self._history
         if history.epoch == 0 or history.ended or history.epoch == self._closed:
             return
-        if self._cursor is None or self._cursor.folder.name != f"{history.epoch:010}":
-            folder = self._spool / f"{history.epoch:010}"
+        folder = self._spool / f"{history.epoch:010}"
+        if self._cursor is None or self._cursor.folder != folder:
             self._cursor = SpoolCursor(folder, history.epoch, history.epoch_id, lambda: history.sequence + 1)
         cursor = self._cursor
         try:
             for record in cursor.records():
                 if self._is_new(record):
-                    place = len(items)
+                    if record.sequence != history.sequence + (record.kind is Kind.MARK):
+                        raise Refusal(f"{record.kind.name} {record.sequence} does not follow {history.sequence}")
                     self._admit(record.kind, record.object_bytes, items)
-                    if decode_entry(items[place][0]).sequence != record.sequence:
-                        raise Refusal("its record has another sequence than it")
-                if history.ended or len(items) >= limit:
+                if record.kind is Kind.EPOCH_END or len(items) >= limit:
                     return
+        except LogError:
+            raise
         except SigilloError as error:
             if cursor.alive():
                 raise LogError(f"{cursor.place}: {error}; {_ALIVE}") from None
@@ -106,6 +104,14 @@ class Source:
             return False
         return record.kind is not Kind.MARK or record.sequence > at
 
+    def _add_statement(self, path: Path, items: list[Item]) -> None:
+        """I1.4: the next epoch."""
+        try:
+            self._admit(Kind.EPOCH_STATEMENT, path.read_bytes(), items)
+        except SigilloError as error:
+            raise LogError(f"{path}: {error}; {_STATEMENT}") from None
+        self._droppable = True
+
     def _add_heads(self, items: list[Item]) -> None:
         """I1.3: the heads of the marks so far, unless they are logged."""
         if self._history.lacks_heads:
@@ -114,12 +120,3 @@ class Source:
 
     def _admit(self, kind: Kind, data: bytes, items: list[Item]) -> None:
         items.append((self._history.admit(kind, data), data))
-
-    @contextmanager
-    def _refused_as(self, place: str, remedy: str) -> Iterator[None]:
-        try:
-            yield
-        except LogError:
-            raise
-        except SigilloError as error:
-            raise LogError(f"{place}: {error}; {remedy}") from None

@@ -39,7 +39,7 @@ class StoreReader:
     """Records by their index. Reads beside the writer, as far as a checkpoint reaches."""
 
     def __init__(self, folder: Path, key_id: bytes) -> None:
-        """*folder*: `log/store`; *key_id*: SHA-256 of the log key. Raises LogError where a segment is not of this log."""
+        """*folder*: `log/store`; *key_id*: SHA-256 of the log key. Raises LogError where a segment is of another."""
         self.folder = folder
         self._key_id = key_id
         self.segments = self._list()
@@ -142,7 +142,7 @@ class Store(StoreReader):
         disk.sweep(folder, "")
         super().__init__(folder, key_id)
         self.size = 0
-        self._open: dict[int, int] = {}  # segment → descriptor; the last one, and one before it while a round is written
+        self._open: dict[int, int] = {}  # segment → descriptor: of the last one, in a round also before
         self._end = 0  # of the last record in the last segment
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class Store(StoreReader):
         self._cut(last)
 
     def append(self, items: Sequence[Item]) -> None:
-        """Write the records of the next entries, and flush them. Raises LogError, and then the store is not to be used."""
+        """Write the records of the next entries, flush them. Raises LogError, and then the store is of no more use."""
         written = []
         while items:
             room = SEGMENT_ENTRIES - self.size % SEGMENT_ENTRIES
@@ -246,11 +246,13 @@ class Store(StoreReader):
         return self._open[segment]
 
     def _write_index(self, segment: int, first: int, offsets: Sequence[int]) -> None:
-        """Note where records begin: a cache, never flushed, and checked by whoever uses it."""
+        """Note where records begin: a cache, flushed once its segment is full, and checked by whoever uses it."""
         descriptor = os.open(self.index_path(segment), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE)
         try:
             _pwrite(descriptor, b"".join(offset.to_bytes(_OFFSET, "big") for offset in offsets), first * _OFFSET)
             os.ftruncate(descriptor, (first + len(offsets)) * _OFFSET)
+            if first + len(offsets) == SEGMENT_ENTRIES:
+                os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -15,7 +15,18 @@ from typing import Final
 from sigillo import disk
 from sigillo.core.errors import MerkleError
 from sigillo.core.merkle import leaf_hash, node_hash, subtree_root, tree_root
-from sigillo.core.tile import ENTRIES, HEIGHT, MAX_LEVEL, WIDTH, Tile, encode_bundle, encode_tile, node_reader, tile_in_tree, tiles
+from sigillo.core.tile import (
+    ENTRIES,
+    HEIGHT,
+    MAX_LEVEL,
+    WIDTH,
+    Tile,
+    encode_bundle,
+    encode_tile,
+    node_reader,
+    tile_in_tree,
+    tiles,
+)
 from sigillo.log.error import RESTORED, LogError, MissingFile
 from sigillo.log.tile_file import TileFiles
 
@@ -74,7 +85,7 @@ class Tree:
 
     def write(self) -> None:
         """T1 to T4: write what the tree has with the leaves taken, and had not without them. Raises OSError."""
-        contents = list(self._contents())
+        contents = list(self.contents())
         for folder in dict.fromkeys(self._path(tile).parent for tile, _ in contents):
             self._make_folder(folder)
         descriptors = []
@@ -104,8 +115,8 @@ class Tree:
                         path.unlink()
                     folder.rmdir()
 
-    def _contents(self) -> Iterator[tuple[Tile, bytes]]:
-        """The tiles to write, and what is in them; moves the edge."""
+    def contents(self) -> Iterator[tuple[Tile, bytes]]:
+        """The tiles to write, and what is in them. It moves the edge, so it is for once."""
         first = self.size // WIDTH
         bundles = self._chunks(ENTRIES, self._pending)
         yield from ((Tile(ENTRIES, at, len(part)), encode_bundle(part)) for at, part in enumerate(bundles, first))

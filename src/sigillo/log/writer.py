@@ -68,6 +68,10 @@ class Log:
         self._resources = ExitStack()
         self._stopped = False
         self._checkpoint_bytes = b""
+        self._checkpoint: SignedCheckpoint
+        self._tree: Tree
+        self._store: Store
+        self._source: Source
 
     @classmethod
     def open(
@@ -99,8 +103,8 @@ class Log:
         try:
             with naming(folder, STOPPED):
                 log._lock()
-                log._recover()
-                log._source = Source(spool, epochs, log._history, heads_interval_s, now)
+                history = log._recover()
+                log._source = Source(spool, epochs, history, heads_interval_s, now)
                 log._publish(first=True)
         except BaseException:
             log.close()
@@ -159,8 +163,8 @@ class Log:
         except BlockingIOError:
             raise LogError(f"{self._folder}: another process writes this log; stop that one first") from None
 
-    def _recover(self) -> None:
-        """R1 to R3."""
+    def _recover(self) -> History:
+        """R1 to R3; what the log has then."""
         self._read_checkpoint()
         size = self._checkpoint.head.size
         disk.sweep(self._public, "")
@@ -173,10 +177,14 @@ class Log:
         self._resources.callback(self._store.close)
         tail = self._store.recover(size)  # R2
         self._compare_last_bundle(size)
-        self._history = History(self._key, self._tree.root_at)
-        self._resume(size)
-        self._store.rewrite(size, self._admitted(tail))  # R3
+        history = History(self._key, self._tree.root_at)
+        self._resume(history, size)
+        for record in tail:
+            self._admit(history, record, verify=True)
+            self._tree.append(record.entry)
+        self._store.rewrite(size, tail)  # R3
         self._store.flush()  # I3
+        return history
 
     def _read_checkpoint(self) -> None:
         """R1."""
@@ -199,7 +207,7 @@ class Log:
                 path = self._store.objects_path(record.index // 65_536)
                 raise LogError(f"{path}: entry {record.index} is not that of the tiles; {RESTORED}")
 
-    def _resume(self, size: int) -> None:
+    def _resume(self, history: History, size: int) -> None:
         """Read the newest epoch under the checkpoint again: its statement, position, and the heads so far."""
         if size == 0:
             return
@@ -208,21 +216,15 @@ class Log:
         begin = public.find(Kind.EPOCH_STATEMENT, epoch, 0)
         if begin is None:
             raise LogError(f"{self._public}: epoch {epoch} has no statement in the log; {RESTORED}")
-        self._history.size = begin
+        history.size = begin
         for record in self._store.iterate(begin, size):
-            self._admit(record, verify=False)
+            self._admit(history, record, verify=False)
 
-    def _admitted(self, tail: list[Record]) -> list[Record]:
-        """R2: the records of the tail, verified as in I1; up to the first whose object is not that of its entry."""
-        for record in tail:
-            self._admit(record, verify=True)
-            self._tree.append(record.entry)
-        return tail
-
-    def _admit(self, record: Record, *, verify: bool) -> None:
+    def _admit(self, history: History, record: Record, *, verify: bool) -> None:
+        """R2: a record of the store, as in I1 where *verify*."""
         try:
             kind = decode_entry(record.entry).kind
-            entry = self._history.admit(kind, record.object_bytes, verify=verify)
+            entry = history.admit(kind, record.object_bytes, verify=verify)
             if entry != record.entry:
                 raise DecodeError("entry", "is not that of the object beside it")
         except LogError:
