@@ -134,7 +134,8 @@ def malformed(state: State) -> Iterator[tuple[str, bytes, str]]:
     yield "odd segment", b"\x01" + cbor.encode([values, run_time | {2: 65537}], "STATE"), "segment size"
     batch = replace(state, fields=replace(state.fields, filters=(MarkedFilter("m/#", Mode.BATCH),)))
     yield "batch", encode_packet(batch), 'mode: this plugin has only "each"'
-    yield "raw", b"\x01" + cbor.encode([values, run_time | {5: True}], "STATE"), 'raw tokens: no filter has the carrier "datagram"'
+    raw = b"\x01" + cbor.encode([values, run_time | {5: True}], "STATE")
+    yield "raw", raw, 'raw tokens: no filter has the carrier "datagram"'
 
 
 def test_malformed_states() -> None:

@@ -93,7 +93,7 @@ class EpochStore:
         """How the newest epoch ended, as far as the log has it; where spool or archive have more, "logged up to".
 
         *logged*: the newest epoch of a log that has taken all there was. An end that is found is stored. Raises
-        BrokerError where a stored file is not what this operator's keys signed, is gone, or contradicts the log; OSError.
+        BrokerError where a stored file is gone, not what this operator's keys signed, or contradicts the log; OSError.
         """
         numbers = self.numbers()
         newest = numbers[-1] if numbers else 0

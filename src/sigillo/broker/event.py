@@ -32,6 +32,8 @@ class EventName(StrEnum):
     """The log has a larger checkpoint on disk."""
     LOG_FINDING = "log-finding"
     """Something that the log could not take."""
+    SERVING = "serving"
+    """The log is served over HTTP."""
     READY = "ready"
     """The launcher has log key and past epochs; the broker may start."""
     BROKER_STARTED = "broker-started"

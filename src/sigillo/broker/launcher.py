@@ -182,13 +182,13 @@ def follow(plugin: socket.socket, log: LauncherSide, newest: SignedCheckpoint, r
     counters: Counters | None = None
     owed: SignedCheckpoint | None = newest
     while True:
-        sources = [plugin] if log.gone else [plugin, log]
+        sources = [plugin.fileno()] if log.gone else [plugin.fileno(), log.fileno()]
         readable, writable, _ = select.select(sources, [plugin] if owed else [], [])
-        if log in readable:
+        if log.fileno() in readable:
             owed = log.newest() or owed
         if owed and writable and _hand_out(plugin, owed):
             owed = None
-        if plugin in readable:
+        if plugin.fileno() in readable:
             try:
                 packet = plugin.recv(MAX_PACKET + 1)
             except ConnectionError:

@@ -43,7 +43,7 @@ def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
         if any(folder.epochs.iterdir()):
             raise BrokerError(
                 f"{folder.log / 'public' / 'checkpoint'}: is gone, but epochs were stated. A new log under the old "
-                "name would contradict the one before: keep this folder as evidence, begin a new one with another --name"
+                "name would contradict the one before: keep it as evidence, begin a new one with another --name"
             )
         create_log(folder.log, key.public, key.sign)
     return Log.open(folder.log, key.public, key.sign, spool=folder.spool, epochs=folder.epochs)
@@ -72,7 +72,7 @@ class Rounds:
                 return
             rest = max(0.0, begun + _PAUSE_S - time.monotonic())
             if not select.select([stop], [], [], 0)[0]:
-                select.select([stop, self._launcher], [], [], rest)
+                select.select([stop.fileno(), self._launcher.fileno()], [], [], rest)
 
     def _rounds(self, *, until_idle: bool) -> None:
         """One round; more where it took much, or *until_idle* until there is nothing left."""

@@ -22,6 +22,7 @@ DURABILITY = ("buffered", "strict")
 CARRIERS = {carrier.name.lower(): carrier for carrier in Carrier}
 DEFAULT_FILTER = "braid/agent/+/shadow/reported/#"
 DEFAULT_LISTEN = "127.0.0.1:8883"
+DEFAULT_HTTP = "127.0.0.1:8380"
 DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
 """Where an own configuration is: 8883 is what its own listeners will have."""
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
@@ -32,6 +33,7 @@ _OPTIONS = {
     "listen": "--listen",
     "on_bad_clock": "--on-bad-clock",
     "durability": "--durability",
+    "http": "--http",
     "executable": "--mosquitto",
     "filters": "--filter and --carrier",
     "conf": "--conf",
@@ -59,6 +61,7 @@ class Settings:
     conf: str = ""
     on_bad_clock: str = "refuse"
     durability: str = "buffered"
+    http: str = DEFAULT_HTTP
     executable: str = "/usr/sbin/mosquitto"
     filters: tuple[MarkedFilter, ...] = (MarkedFilter(DEFAULT_FILTER),)
     raw_tokens: bool = False
@@ -76,8 +79,7 @@ class Settings:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of `listen`."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return host_and_port(self.listen)
 
     def check(self, where: str) -> Settings:
         """Raises BrokerError, naming *where* and the setting, for a value out of range."""
@@ -87,6 +89,9 @@ class Settings:
         _require(_is_address(self.listen), where, "listen", "must be ADDRESS:PORT, as 127.0.0.1:8883 or [::1]:8883")
         _require(self.on_bad_clock in ON_BAD_CLOCK, where, "on_bad_clock", f"must be one of {', '.join(ON_BAD_CLOCK)}")
         _require(self.durability in DURABILITY, where, "durability", f"must be one of {', '.join(DURABILITY)}")
+        _require(
+            not self.http or _is_loopback(self.http), where, "http", f"must be as {DEFAULT_HTTP}, on loopback, or empty"
+        )
         _require(self.executable.startswith("/"), where, "executable", "must be an absolute path")
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
@@ -215,6 +220,16 @@ def _filter(path: Path, item: object) -> MarkedFilter:
             raise BrokerError(f"{path}: filters: carrier of {item['topic']!r} must be one of {', '.join(CARRIERS)}")
         return MarkedFilter(item["topic"], carrier=CARRIERS[item["carrier"]])
     raise BrokerError(f'{path}: filters: each must be text, or {{ topic = "…", carrier = "…" }}')
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Host and port of ADDRESS:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(address: str) -> bool:
+    return _is_address(address) and ipaddress.ip_address(host_and_port(address)[0]).is_loopback
 
 
 def _is_address(listen: str) -> bool:

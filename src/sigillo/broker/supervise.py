@@ -16,21 +16,23 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sigillo.broker.account import Accounts
+from sigillo import disk
+from sigillo.broker.account import Account, Accounts
 from sigillo.broker.archiver import archive
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
 from sigillo.broker.log_process import keep_log
+from sigillo.broker.log_server import Folders, serve_log
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
 from sigillo.broker.settings import Settings
 from sigillo.core.errors import SigilloError
 
-_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "log": 120.0, "archive": 20.0}
+_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "log": 120.0, "archive": 20.0, "server": 5.0}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
-_CHILDREN = ("broker", "launcher", "log", "archive")
+_CHILDREN = ("broker", "launcher", "log", "archive", "server")
 """In the order in which they are stopped."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
@@ -58,7 +60,7 @@ class Supervisor:
         self._settings: Settings | None = None
         self._stop_requested = self._reload_requested = False
         self._failed = False
-        self._log_open = self._ready = self._started = False
+        self._log_open = self._serving = self._ready = self._started = False
         self._epoch_reason: Value = None
         self._log_end, self._launchers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -92,8 +94,10 @@ class Supervisor:
         plan = ask()
         self._ready = self._started = False
         self._epoch_reason = None
-        self._part_with_archive(plan.settings)
+        self._part_with_old(plan.settings)
         if "log" not in self._running and not self._start_log(plan):
+            return
+        if plan.settings.http and "server" not in self._running and not self._start_server(plan):
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
@@ -109,11 +113,11 @@ class Supervisor:
             self._turn(None)
         if self._started and "archive" not in self._running:
             self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
-        while self._all_alive(*_CHILDREN):
+        while self._all_alive(*self._running):
             self._pass_reload_on(ask)
             self._turn(None)
         self._let_follow()
-        by_themselves = [name for name in _CHILDREN if not self._alive(name)]
+        by_themselves = [name for name in self._running if not self._alive(name)]
         self._stop("broker")
         self._wait("launcher")
         self._judge(by_themselves)
@@ -131,11 +135,30 @@ class Supervisor:
             self._refuse_start("log")
         return self._all_alive("log")
 
-    def _part_with_archive(self, settings: Settings) -> None:
-        """The archive lives through epochs; one that was started with other settings does not."""
-        if self._settings not in (None, settings) and "archive" in self._running:
-            self._stop("archive")
-            del self._running["archive"]
+    def _start_server(self, plan: Plan) -> bool:
+        """Serve what is public, by somebody who has rights to nothing else; whether all is well so far."""
+        folder, address = plan.folder, plan.settings.http
+        self._serving = False
+        public, epochs = disk.open_folder(folder.log / "public"), disk.open_folder(folder.epochs)
+        try:
+            main = lambda report: serve_log(Folders(public, epochs), address, report)  # noqa: E731
+            self._start_worker("server", main, public, epochs, account=self._accounts.public, locked=False)
+        finally:
+            os.close(public)
+            os.close(epochs)
+        while not self._serving and self._all_alive("server", "log"):
+            self._turn(None)
+        if not self._serving and not self._alive("server"):
+            self._refuse_start("server")
+        return self._all_alive("server", "log")
+
+    def _part_with_old(self, settings: Settings) -> None:
+        """Archive and server live through epochs; those that were started with other settings do not."""
+        if self._settings not in (None, settings):
+            for name in ("archive", "server"):
+                if name in self._running:
+                    self._stop(name)
+                    del self._running[name]
         self._settings = settings
 
     def _pass_reload_on(self, ask: Callable[[], Plan]) -> None:
@@ -196,7 +219,14 @@ class Supervisor:
         self._follow(child, reader, self._on_broker_line)
         self._report(Event(EventName.BROKER_STARTED, {"pid": child.pid, "command": " ".join(command)}))
 
-    def _start_worker(self, name: str, main: Callable[[Report], None], *keep: int) -> None:
+    def _start_worker(
+        self,
+        name: str,
+        main: Callable[[Report], None],
+        *keep: int,
+        account: Account | None = None,
+        locked: bool = True,
+    ) -> None:
         reader, writer = os.pipe()
         error_reader, error_writer = os.pipe()
 
@@ -204,7 +234,8 @@ class Supervisor:
             os.dup2(error_writer, 2)
             main(reporter(writer))
 
-        child = start_child(name, self._accounts.rest, (writer, error_writer, self._lock, *keep), run)
+        keep = (*keep, self._lock) if locked else keep
+        child = start_child(name, account or self._accounts.rest, (writer, error_writer, *keep), run)
         os.close(writer)
         os.close(error_writer)
         running = self._follow(child, reader, self._on_event_line)
@@ -223,6 +254,8 @@ class Supervisor:
         event = decode_event(line)
         if event.name is EventName.LOG_OPENED:
             self._log_open = True
+        elif event.name is EventName.SERVING:
+            self._serving = True
         elif event.name is EventName.READY:
             self._ready = True
         elif event.name is EventName.STARTED:

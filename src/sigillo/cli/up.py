@@ -62,6 +62,11 @@ Examples:
     help="What an acknowledged mark survives: the death of every process, or also a power cut (one flush for each "
     "message).  [default: buffered]",
 )
+@click.option(
+    "--http",
+    metavar="ADDR:PORT",
+    help='Where the log is served, on loopback; "" for nowhere.  [default: 127.0.0.1:8380]',
+)
 @click.option("--filter", "topics", multiple=True, metavar="FILTER", help="Topics to mark; may be repeated.")
 @click.option(
     "--carrier", type=click.Choice(list(CARRIERS)), help="How marks of these topics travel.  [default: property]"
@@ -97,6 +102,7 @@ def command(
     operator: str | None,
     on_bad_clock: str | None,
     durability: str | None,
+    http: str | None,
     conf: Path | None,
     topics: tuple[str, ...],
     carrier: str | None,
@@ -123,6 +129,7 @@ def command(
         "operator": operator,
         "on_bad_clock": on_bad_clock,
         "durability": durability,
+        "http": http,
         "conf": str(conf.absolute()) if conf else None,
         "filters": _filters(topics, carrier),
         "raw_tokens": raw_tokens,

@@ -60,6 +60,7 @@ class Narrator:
             EventName.LOG_BEHIND: self._on_log_behind,
             EventName.LOGGED: self._on_logged,
             EventName.LOG_FINDING: self._on_log_finding,
+            EventName.SERVING: self._on_serving,
             EventName.READY: self._on_ready,
             EventName.STARTED: self._on_started,
             EventName.ENDED: self._on_ended,
@@ -117,6 +118,9 @@ class Narrator:
     def _on_log_opened(self, fields: _Fields) -> None:
         self._entries = fields["size"]
         self._say(f"the log has {self._entries} entries; checkpoint in {self._folder.log / 'public'}")
+
+    def _on_serving(self, fields: _Fields) -> None:
+        self._say(f"the log is served at {fields['url']}")
 
     def _on_log_behind(self, _fields: _Fields) -> None:
         self._say("waiting for the log to take what the epoch before left")
