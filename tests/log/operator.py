@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sigillo.core.checkpoint import SignedCheckpoint
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import EndReason, EpochEnd, decode_statement, encode_epoch_end
 from sigillo.core.mark import Checkpoint
 from sigillo.core.spool import CONTINUES, HEADER_SIZE, SegmentHeader, encode_header, encode_record
 from sigillo.core.statement import HowEnded, Previous
+from sigillo.log import fsck as fsck_module
+from sigillo.log import record, store, writer
+from sigillo.log.fsck import Fault, fsck
 from sigillo.log.public import PublicLog
 from sigillo.log.writer import Log, create_log
 
@@ -121,3 +126,28 @@ class Operator:
         header = encode_header(SegmentHeader(epoch.number, self._segment, epoch.epoch_id, self.segment_size))
         self.segment_path().write_bytes(header.ljust(self.segment_size, b"\0"))
         self._offset = HEADER_SIZE
+
+
+def entries(operator: Operator) -> list[bytes]:
+    """All entries of the log's checkpoint."""
+    public = operator.public()
+    return list(public.entry_bytes(0, public.size))
+
+
+def check(operator: Operator) -> None:
+    """fsck finds nothing."""
+    for _ in fsck(operator.folder, operator.broker.log_key):
+        pass
+
+
+def fault(operator: Operator) -> Fault:
+    """The fault that fsck finds."""
+    with pytest.raises(Fault) as raised:
+        check(operator)
+    return raised.value
+
+
+def small_segments(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Segments of the store have so few entries; for the time of a test."""
+    for module in (record, store, fsck_module, writer):
+        monkeypatch.setattr(module, "SEGMENT_ENTRIES", count)

@@ -31,7 +31,7 @@ from sigillo.core.note import LogKey
 from sigillo.log.error import RESTORED, STOPPED, LogError, naming
 from sigillo.log.history import History
 from sigillo.log.public import CHECKPOINT, PublicLog
-from sigillo.log.record import Record
+from sigillo.log.record import SEGMENT_ENTRIES, Record
 from sigillo.log.source import Source
 from sigillo.log.store import Store
 from sigillo.log.tree import Tree
@@ -204,7 +204,7 @@ class Log:
         entries = PublicLog(self._public).entry_bytes(begin, size)
         for record, entry in zip(self._store.iterate(begin, size), entries, strict=True):
             if record.entry != entry:
-                path = self._store.objects_path(record.index // 65_536)
+                path = self._store.objects_path(record.index // SEGMENT_ENTRIES)
                 raise LogError(f"{path}: entry {record.index} is not that of the tiles; {RESTORED}")
 
     def _resume(self, history: History, size: int) -> None:
@@ -230,7 +230,7 @@ class Log:
         except LogError:
             raise
         except SigilloError as error:
-            path = self._store.objects_path(record.index // 65_536)
+            path = self._store.objects_path(record.index // SEGMENT_ENTRIES)
             raise LogError(f"{path}: entry {record.index}, at byte {record.offset}: {error}; {RESTORED}") from None
 
     def _publish(self, *, first: bool = False) -> SignedCheckpoint:
