@@ -1,4 +1,4 @@
-"""`sigillo up` under load, and `kill -9` of its parts at any moment; what publishers and subscriber saw is remembered."""
+"""`sigillo up` under load, and `kill -9` of its parts at any moment; what the clients saw is remembered."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ waits for it. When it is stopped it first takes what there is: the broker's end 
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
@@ -29,6 +30,7 @@ def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Re
 
     Raises BrokerError, LogError, OSError.
     """
+    os.umask(0o022)  # `public/` is for everybody; what is not has a mode of its own
     wake_reader, wake_writer = socket.socketpair()
     wake_writer.setblocking(False)
     signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
