@@ -35,7 +35,7 @@ class LogSide:
 
     def asked(self) -> list[bytes]:
         """The questions that have come."""
-        questions = []
+        questions: list[bytes] = []
         while True:
             try:
                 question = self._end.recv(_QUESTION, socket.MSG_DONTWAIT)

@@ -42,7 +42,7 @@ def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Re
 def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
     """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError."""
     if not (folder.log / "public" / "checkpoint").exists():
-        if any(folder.epochs.iterdir()):
+        if any(folder.epochs.glob("[0-9]*.cose")):
             raise BrokerError(
                 f"{folder.log / 'public' / 'checkpoint'}: is gone, but epochs were stated. A new log under the old "
                 "name would contradict the one before: keep it as evidence, begin a new one with another --name"
