@@ -70,8 +70,12 @@ def test_a_stock_subscriber_sees_the_untouched_payload(operator: Operator, versi
 
 
 def test_with_the_carrier_topic_a_device_of_mqtt_3_reads_the_marks(operator: Operator) -> None:
-    """The first access list lets it; and the archive's evidence is as ever."""
+    """Once the access list lets it read those of others; and the archive's evidence is as ever."""
     operator.options = ("--carrier", "topic")
+    operator.start()
+    operator.stop()
+    acl = operator.folder / "conf" / "acl"
+    acl.write_text(acl.read_text() + "\nuser reader\ntopic read sigillo/mark/#\n")
     operator.start()
     folder = operator.folder.parent
     reader = Tracker("reader", folder / "reader").enrol(operator, "p256")
