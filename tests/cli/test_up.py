@@ -227,7 +227,7 @@ def test_a_reader_that_goes_away_stops_it_in_order(up: Up) -> None:
     up.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert up.process.stdout is not None
     for line in up.process.stdout:
-        if b'"started"' in line:
+        if b'"archive-linked"' in line:  # before, the broker may have no handler for SIGTERM yet
             break
     up.process.stdout.close()
     assert up.process.wait(PATIENCE_S) != 0
@@ -382,6 +382,17 @@ def test_an_address_that_is_taken_is_named_before_anything_starts(up: Up) -> Non
         said = up.run("--on-bad-clock", "mark-unsynchronised", expect=2)
     assert f"{up.http}: the log cannot be served there" in said
     assert not list(up.folder.epochs.glob("*.cose"))
+
+
+def test_a_log_that_cannot_take_the_end_is_reported(up: Up) -> None:
+    up.start()
+    checkpoint = up.folder.log / "public" / "checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes() + b"\n")
+    up.stop(expect=1)
+    died = up.events("child-died")[0]
+    assert died["child"] == "log"
+    assert "another hand has changed it" in died["lines"][0]
+    assert up.events("stopped")[0]["well"] is False
 
 
 def test_a_log_that_is_gone_is_not_begun_anew(up: Up) -> None:

@@ -192,7 +192,7 @@ def follow(plugin: socket.socket, log: LauncherSide, newest: SignedCheckpoint, r
             try:
                 packet = plugin.recv(MAX_PACKET + 1)
             except ConnectionError:
-                return counters
+                continue  # it ended with a checkpoint unread, said once; then comes what it sent, and the end
             if not packet:
                 return counters
             counters = _take(packet, report) or counters

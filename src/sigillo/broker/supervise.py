@@ -200,6 +200,7 @@ class Supervisor:
         self._turn(_LAST_WORDS_S)
         ended = self._running[name]
         if ended.status is not None and os.waitstatus_to_exitcode(ended.status) == FAILED:
+            ended.judged = True
             raise BrokerError(" ".join(ended.lines))
         self._judge([name])
 
@@ -341,9 +342,12 @@ class Supervisor:
                 continue
             unasked = name in by_themselves and name not in excused and not self._stop_requested
             if name in bad or unasked:
-                self._failed = running.judged = True
-                fields: dict[str, Value] = {"child": name, "how": ending(running.status), "lines": list(running.lines)}
-                self._report(Event(EventName.CHILD_DIED, fields))
+                self._report_death(name, running, running.status)
+
+    def _report_death(self, name: str, running: _Running, status: int) -> None:
+        self._failed = running.judged = True
+        fields: dict[str, Value] = {"child": name, "how": ending(status), "lines": list(running.lines)}
+        self._report(Event(EventName.CHILD_DIED, fields))
 
     def _cut_short(self) -> set[str]:
         """Whose bad end is our own stop, early in a start: a broker without its handler for SIGTERM yet, and with it a
@@ -380,5 +384,8 @@ class Supervisor:
                     self._wait(name)
             else:
                 self._stop(name)
-        self._turn(0)
+        self._turn(_LAST_WORDS_S)
+        log = self._running.get("log")
+        if log and log.status not in (None, 0, signal.SIGTERM) and not log.judged:  # it could not take the rest
+            self._report_death("log", log, log.status or 0)
         self._report(Event(EventName.STOPPED, {"well": not self._failed}))
