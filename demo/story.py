@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,7 +94,8 @@ class Broker:
         self.address = f"127.0.0.1:{port}"
         self.log = folder.parent / "broker.log"
         command = [SIGILLO, "up", str(folder), "--name", "localhost", "--operator", OPERATOR]
-        command += ["--listen", self.address, "--on-bad-clock", "mark-unsynchronised"]
+        self.served = f"127.0.0.1:{free_port()}"
+        command += ["--listen", self.address, "--http", self.served, "--on-bad-clock", "mark-unsynchronised"]
         print(f"$ {shown(command)} &", flush=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=subprocess.STDOUT)
@@ -136,7 +138,7 @@ def publish(story: Path, broker: Broker, count: int) -> list[str]:
 
 def export(broker: Broker, count: int) -> None:
     """Wait until the archive has every message, then stop the broker and write the evidence file."""
-    say("3. The broker stops; what its archive holds becomes one evidence file.")
+    say("4. The broker stops; what its archive holds becomes one evidence file.")
     devices = [option for name, *_ in TRACKERS for option in ("--device", name)]
     arguments = ("evidence", "--store", str(broker.folder), *devices, "-o", str(EVIDENCE))
     deadline = time.monotonic() + PATIENCE_S
@@ -147,6 +149,18 @@ def export(broker: Broker, count: int) -> None:
     broker.stop()
     EVIDENCE.unlink(missing_ok=True)
     run(*arguments)
+
+
+def show_log(broker: Broker) -> None:
+    """What everybody can see of the log while the broker runs."""
+    say("3. Every mark is in the operator's log within a second; anybody can fetch its newest checkpoint.")
+    url = f"http://{broker.served}/checkpoint"
+    print(f"$ curl {url}", flush=True)
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+        checkpoint = answer.read().decode()
+    print("".join(f"  {line}\n" for line in checkpoint.splitlines()), end="", flush=True)
+    if int(checkpoint.splitlines()[1]) < 1:
+        raise StoryError("the log is empty")
 
 
 def archived(folder: Path) -> int:
@@ -180,19 +194,22 @@ def main() -> int:
     try:
         broker.wait_until_listening()
         learned = publish(story, broker, count)
+        show_log(broker)
         export(broker, count)
     finally:
         if broker.process.poll() is None:
             broker.process.terminate()
             broker.process.wait(PATIENCE_S)
 
-    say("4. A stranger says whom to trust, and verifies offline: one file, one policy, one command.")
+    run("log", "fsck", str(broker.folder))
+
+    say("5. A stranger says whom to trust, and verifies offline: one file, one policy, one command.")
     published = str(broker.folder / "published" / "operator.toml")
     clock = ("--allow-unsynchronised", "--allow-unknown-bound")  # this machine's clock may be either
     run("policy", "new", "--operator", published, *learned, *clock, "--force", "-o", str(POLICY))
     run("verify", str(EVIDENCE), "--policy", str(POLICY))
 
-    say("5. A forger tries: each of these must fail.")
+    say("6. A forger tries: each of these must fail.")
     with tempfile.TemporaryDirectory() as scratch:
         for case, evidence, policy in forgeries(EVIDENCE, POLICY, Path(scratch)):
             caught(case, [SIGILLO, "verify", str(evidence), "--policy", str(policy)])

@@ -3,8 +3,8 @@
  *
  * Invariants: a message on a marked filter goes on only with a mark, and the mark is in the spool before; sequence,
  * count and chain advance with the spool record and never otherwise; after the epoch end nothing is marked. The broker
- * calls from one thread. The hot path makes no system call but clock_gettime, and where a spool segment is full those that
- * put it away. docs/plugin-review.md has the argument for each. */
+ * calls from one thread. The hot path makes no system call but clock_gettime, under `strict` fdatasync, and where a spool
+ * segment is full those that put it away. docs/plugin-review.md has the argument for each. */
 #include "broker.h"
 #include "core/cbor.h"
 #include "core/clock.h"
@@ -41,6 +41,9 @@
 #define READING_TRIES 10
 #define OWN_TOPICS "sigillo/#"
 #define COMPANION "sigillo/mark/"
+#define BEACON "sigillo/checkpoint"
+#define CHECKPOINT_SIZE 40 /* size and root; behind them the note */
+#define MAX_BEACON 8192
 #define MAX_CARRIED (268435455 - 131072) /* an MQTT packet, less room for all that is not topic and payload */
 #define EXPORT __attribute__((visibility("default")))
 
@@ -170,6 +173,18 @@ static void stop_broker(enum end_reason reason, const char *why)
 	(void)raise(SIGTERM);
 }
 
+/* `strict`: what a failed flush covered is not believed and not tried again. Nothing more is marked, and no end is signed:
+ * the next epoch says that this one ended without. */
+static void give_up(void)
+{
+	if (plugin.ended)
+		return;
+	plugin.ended = true;
+	mosquitto_log_printf(MOSQ_LOG_ERR, "sigillo: spool folder %s: cannot be flushed (%s): the broker stops, without an epoch end",
+	                     plugin.spool.folder, strerror(errno));
+	(void)raise(SIGTERM);
+}
+
 /* Launcher */
 
 static bool send_packet(enum packet type, const uint8_t *body, size_t length)
@@ -201,6 +216,32 @@ static const char *expect_packet(enum packet type, uint8_t packet[PACKET_ROOM], 
 	return NULL;
 }
 
+/* The beacon, for everybody who may read it: spec/log.md. */
+static void publish_beacon(struct span note)
+{
+	uint8_t *payload = note.length ? mosquitto_malloc(note.length) : NULL;
+	if (!payload)
+		return;
+	memcpy(payload, note.data, note.length);
+	if (mosquitto_broker_publish(NULL, BEACON, (int)note.length, payload, 1, true, NULL) != MOSQ_ERR_SUCCESS)
+		mosquitto_free(payload); /* the next one comes */
+}
+
+/* The body of a CHECKPOINT. False where it is none, or names less than the one before. */
+static bool take_checkpoint(struct span body)
+{
+	struct checkpoint newest;
+	if (body.length < CHECKPOINT_SIZE || body.length > CHECKPOINT_SIZE + MAX_BEACON)
+		return false;
+	newest.size = get_u64(body.data);
+	memcpy(newest.root, body.data + 8, sizeof newest.root);
+	if (newest.size < plugin.checkpoint.size || !checkpoint_valid(&newest))
+		return false;
+	plugin.checkpoint = newest;
+	publish_beacon((struct span){body.data + CHECKPOINT_SIZE, body.length - CHECKPOINT_SIZE});
+	return true;
+}
+
 static void read_launcher(void)
 {
 	uint8_t packet[PACKET_ROOM];
@@ -212,14 +253,8 @@ static void read_launcher(void)
 			stop_broker(END_LAUNCHER_GONE, "the launcher is gone");
 			return;
 		}
-		struct checkpoint newest = {.size = length == 41 ? get_u64(packet + 1) : 0};
-		if (length == 41)
-			memcpy(newest.root, packet + 9, sizeof newest.root);
-		if (packet[0] != PACKET_CHECKPOINT || length != 41 || newest.size < plugin.checkpoint.size || !checkpoint_valid(&newest)) {
+		if (packet[0] != PACKET_CHECKPOINT || !take_checkpoint((struct span){packet + 1, (size_t)length - 1}))
 			mosquitto_log_printf(MOSQ_LOG_WARNING, "sigillo: ignored a packet of the launcher, type %d, %zd bytes", packet[0], length);
-			continue;
-		}
-		plugin.checkpoint = newest;
 	}
 }
 
@@ -420,6 +455,16 @@ static void advance(struct passage *passage, struct principal *principal)
 		repeat_add(&plugin.repeats, passage->id, passage->mark.sequence, passage->mark.stamp.time, object);
 }
 
+/* P1, P2: spec/log-storage.md. */
+static bool keep_mark(uint64_t sequence)
+{
+	bool kept = spool_append(&plugin.spool, SPOOL_MARK, sequence, plugin.writer.object, plugin.writer.length) &&
+	            spool_flush(&plugin.spool);
+	if (plugin.spool.failed)
+		give_up();
+	return kept;
+}
+
 /* Have the mark in the spool, then on its carrier. What can fail for want of memory is done before, as far as it can be. */
 static int mark_and_carry(struct passage *passage, struct principal *principal)
 {
@@ -431,7 +476,7 @@ static int mark_and_carry(struct passage *passage, struct principal *principal)
 	struct span object = shown_mark(passage, &time);
 	if (goes_inside(passage) && !(payload = mark_inside(passage, object, time, &length)))
 		return MOSQ_ERR_NOMEM;
-	if (!spool_append(&plugin.spool, SPOOL_MARK, passage->mark.sequence, plugin.writer.object, plugin.writer.length)) {
+	if (!keep_mark(passage->mark.sequence)) {
 		mosquitto_free(payload);
 		return refuse(event->client, REFUSED_SPOOL);
 	}
@@ -632,7 +677,8 @@ static const char *open_spool(const uint8_t *statement, size_t length)
 	char root[4096 + 1];
 	struct span folder = plugin.state.spool_folder;
 	(void)snprintf(root, sizeof root, "%.*s", (int)folder.length, (const char *)folder.data);
-	if (!spool_open(&plugin.spool, root, plugin.state.segment_size, plugin.state.epoch, plugin.epoch_id)) {
+	struct state *state = &plugin.state;
+	if (!spool_open(&plugin.spool, root, state->segment_size, state->epoch, plugin.epoch_id, state->strict)) {
 		mosquitto_log_printf(MOSQ_LOG_ERR, "sigillo: spool folder %s: %s", root, strerror(errno));
 		return "cannot open the spool";
 	}

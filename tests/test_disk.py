@@ -77,3 +77,22 @@ def test_a_lock_keeps_others_out_until_it_is_closed(tmp_path: Path) -> None:
         disk.lock(second, 0.0)
     finally:
         os.close(second)
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may look at any moment: what it finds under the name is complete, and never changes."""
+    path = tmp_path / "0000000001.cose"
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        disk, "write_all", lambda descriptor, data: seen.append(path.exists() or os.write(descriptor, data) < 0)
+    )
+    disk.create(path, b"statement", disk.PUBLIC)
+    assert seen == [False]
+    with pytest.raises(FileExistsError) as taken:
+        disk.create(path, b"another", disk.PUBLIC)
+    assert taken.value.filename == str(path)
+    assert path.read_bytes() == b"statement"
+    (tmp_path / "link").symlink_to("elsewhere")
+    with pytest.raises(FileExistsError):
+        disk.create(tmp_path / "link", b"x", disk.PUBLIC)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["0000000001.cose", "link"]

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -111,19 +112,34 @@ static bool make_segment(struct spool *spool, struct spool_segment *segment, uin
 	return false;
 }
 
-bool spool_open(struct spool *spool, const char *root, size_t segment_size, uint32_t epoch, const uint8_t epoch_id[32])
+/* The log deletes what it has from this folder, as a member of its group; the set-group-id bit comes from the one above.
+ * Nobody else holds the lock for longer than a look. */
+static bool make_folder(struct spool *spool)
+{
+	mode_t mask = umask(0007);
+	int failed = mkdir(spool->folder, 0770);
+	(void)umask(mask);
+	if (failed)
+		return false;
+	spool->lock = open(spool->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return spool->lock >= 0 && flock(spool->lock, LOCK_EX) == 0;
+}
+
+bool spool_open(struct spool *spool, const char *root, size_t segment_size, uint32_t epoch, const uint8_t epoch_id[32], bool strict)
 {
 	memset(spool, 0, sizeof *spool);
 	crc_begin();
 	spool->size = segment_size;
 	spool->epoch = epoch;
+	spool->strict = strict;
+	spool->lock = -1;
 	memcpy(spool->epoch_id, epoch_id, sizeof spool->epoch_id);
 	int length = snprintf(spool->folder, sizeof spool->folder, "%s/%010u", root, epoch);
 	if (length < 0 || (size_t)length >= sizeof spool->folder) {
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	if (mkdir(spool->folder, 0750) != 0 || !make_segment(spool, &spool->current, 0))
+	if (!make_folder(spool) || !make_segment(spool, &spool->current, 0))
 		return false;
 	spool->used = HEADER;
 	return spool_prepare(spool);
@@ -134,12 +150,39 @@ bool spool_prepare(struct spool *spool)
 	return spool->next.map || make_segment(spool, &spool->next, spool->current.number + 1);
 }
 
+/* P2 (spec/log-storage.md) of the segment that is being written. */
+static bool flush_segment(struct spool *spool)
+{
+	if (!spool->failed && fdatasync(spool->current.fd) != 0)
+		spool->failed = true;
+	return !spool->failed;
+}
+
+/* P2 of the names: the segment's in the epoch's folder, the folder's in the one above. */
+static bool flush_names(struct spool *spool)
+{
+	int above = openat(spool->lock, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	spool->named = above >= 0 && fsync(spool->lock) == 0 && fsync(above) == 0;
+	spool->failed = !spool->named;
+	if (above >= 0)
+		(void)close(above);
+	return spool->named;
+}
+
+bool spool_flush(struct spool *spool)
+{
+	return !spool->strict || (flush_segment(spool) && (spool->named || flush_names(spool)));
+}
+
 static bool turn_over(struct spool *spool)
 {
 	if (!spool->next.map)
 		return false;
 	if (spool->size - spool->used >= RECORD)
 		store_length(spool->current.map + spool->used, CONTINUED);
+	if (spool->strict && !flush_segment(spool))
+		return false;
+	spool->named = false;
 	drop(&spool->current, spool->size);
 	spool->current = spool->next;
 	spool->next.map = NULL;
@@ -150,7 +193,7 @@ static bool turn_over(struct spool *spool)
 bool spool_append(struct spool *spool, uint8_t kind, uint64_t sequence, const uint8_t *object, size_t length)
 {
 	size_t room = RECORD + padded(length);
-	if (!spool->current.map || room > spool->size - HEADER)
+	if (!spool->current.map || spool->failed || room > spool->size - HEADER)
 		return false;
 	if (room > spool->size - spool->used && !turn_over(spool))
 		return false;
@@ -177,9 +220,13 @@ void spool_close(struct spool *spool)
 		/* unmapped first: nobody may touch pages behind the new end */
 		(void)munmap(spool->current.map, spool->size);
 		spool->current.map = NULL;
-		if (ftruncate(spool->current.fd, (off_t)spool->used) != 0)
+		if (!spool->failed && ftruncate(spool->current.fd, (off_t)spool->used) != 0)
 			(void)0; /* a longer segment reads the same */
-		(void)fsync(spool->current.fd);
+		if (!spool->failed)
+			(void)fsync(spool->current.fd);
 		(void)close(spool->current.fd);
 	}
+	if (spool->lock >= 0)
+		(void)close(spool->lock); /* the last: now others may take the epoch for over */
+	spool->lock = -1;
 }

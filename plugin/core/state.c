@@ -118,11 +118,9 @@ static const char *get_fields(struct state *state)
 	uint64_t version = get_number(state->values[1], 1, &wrong);
 	state->epoch = (uint32_t)get_number(state->values[2], UINT32_MAX, &wrong);
 	state->refuse_unsynchronised = get_number(state->values[9], 1, &wrong) == 0;
-	uint64_t durability = get_number(state->values[10], 1, &wrong);
+	state->strict = get_number(state->values[10], 1, &wrong) == 1;
 	if (wrong || version != 1 || state->epoch == 0)
 		return "fields: version, epoch number, on bad clock or durability";
-	if (durability != 0)
-		return "durability: this plugin has only \"buffered\"";
 	const char *error = get_previous(state->values[3], state);
 	error = error ? error : get_log(state->values[12], state);
 	error = error ? error : get_bridges(state->values[BRIDGE_PRINCIPALS], state);

@@ -23,6 +23,7 @@ struct state {
 	uint32_t epoch;
 	int64_t floor; /* last time of the previous epoch, ns; 0 where there is none */
 	bool refuse_unsynchronised;
+	bool strict; /* durability: on disk before the message goes on */
 	struct checkpoint checkpoint;
 	struct rule rules[STATE_MAX_FILTERS];
 	size_t rule_count;

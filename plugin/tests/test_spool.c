@@ -2,10 +2,13 @@
 #include "core/spool.h"
 #include "unit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +20,31 @@
 
 static const uint8_t epoch_id[32] = {1, 2, 3};
 static char root[64];
+
+/* What the spool asks of the disk. The flush number `failing` fails, counted over both; 0: none. */
+static int data_flushes, name_flushes, failing;
+
+static bool flush_fails(void)
+{
+	errno = EIO;
+	return data_flushes + name_flushes == failing;
+}
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd)
+{
+	data_flushes++;
+	return flush_fails() ? -1 : __real_fdatasync(fd);
+}
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+	name_flushes++;
+	return flush_fails() ? -1 : __real_fsync(fd);
+}
 
 /* CRC-32 of IEEE 802.3, bit by bit. */
 static uint32_t crc32(const uint8_t *data, size_t length)
@@ -83,7 +111,7 @@ static bool append(struct spool *spool, uint64_t sequence, size_t length)
 static void open_spool(struct spool *spool)
 {
 	folder_make(root);
-	CHECK(spool_open(spool, root, SEGMENT, EPOCH, epoch_id));
+	CHECK(spool_open(spool, root, SEGMENT, EPOCH, epoch_id, false));
 }
 
 static void close_spool(struct spool *spool)
@@ -122,6 +150,7 @@ static void segment_begins_with_its_header(void)
 	}
 	(void)snprintf(path, sizeof path, "%s/%010u/000000.spool", root, EPOCH);
 	CHECK(stat(path, &status) == 0 && (status.st_mode & 0777) == 0640 && status.st_blocks * 512 >= SEGMENT);
+	CHECK(stat(spool.folder, &status) == 0 && (status.st_mode & 0777) == 0770); /* whatever the umask */
 	close_spool(&spool);
 }
 
@@ -228,9 +257,9 @@ static void folder_that_exists_is_refused(void)
 	struct spool first, second;
 	open_spool(&first);
 	CHECK(append(&first, 1, 5));
-	CHECK(!spool_open(&second, root, SEGMENT, EPOCH, epoch_id)); /* an epoch's marks are never written over */
+	CHECK(!spool_open(&second, root, SEGMENT, EPOCH, epoch_id, false)); /* an epoch's marks are never written over */
 	CHECK(read_segment(0).records == 1);
-	CHECK(!spool_open(&second, "/nonexistent", SEGMENT, EPOCH, epoch_id));
+	CHECK(!spool_open(&second, "/nonexistent", SEGMENT, EPOCH, epoch_id, false));
 	close_spool(&first);
 }
 
@@ -241,7 +270,7 @@ static void killed_writer_leaves_whole_records(void)
 	pid_t child = fork();
 	if (child == 0) {
 		struct spool spool;
-		if (!spool_open(&spool, root, SEGMENT, EPOCH, epoch_id) || !append(&spool, 1, 50) || !append(&spool, 2, 51))
+		if (!spool_open(&spool, root, SEGMENT, EPOCH, epoch_id, false) || !append(&spool, 1, 50) || !append(&spool, 2, 51))
 			_exit(1);
 		uint8_t *torn = spool.current.map + spool.used;
 		torn[8] = SPOOL_MARK;
@@ -259,6 +288,78 @@ static void killed_writer_leaves_whole_records(void)
 	folder_remove(root);
 }
 
+static void open_strict(struct spool *spool, int number)
+{
+	folder_make(root);
+	CHECK(spool_open(spool, root, SEGMENT, EPOCH, epoch_id, true));
+	data_flushes = name_flushes = 0;
+	failing = number;
+}
+
+static bool keep(struct spool *spool, uint64_t sequence, size_t length)
+{
+	return append(spool, sequence, length) && spool_flush(spool);
+}
+
+static void buffered_never_waits_for_the_disk(void)
+{
+	struct spool spool;
+	open_spool(&spool);
+	data_flushes = name_flushes = 0;
+	for (uint64_t i = 1; i < 300; i++)
+		CHECK(keep(&spool, i, 1000) && spool_prepare(&spool));
+	CHECK(spool.current.number > 3 && data_flushes == 0 && name_flushes == 0);
+	close_spool(&spool);
+}
+
+/* Each mark, and with a segment's first the one before it, the segment's name and the folder's. */
+static void strict_flushes_each_mark(void)
+{
+	struct spool spool;
+	open_strict(&spool, 0);
+	CHECK(keep(&spool, 1, 1000) && data_flushes == 1 && name_flushes == 2);
+	CHECK(keep(&spool, 2, 1000) && data_flushes == 2 && name_flushes == 2);
+	uint64_t sequence = 2;
+	while (spool.current.number == 0)
+		CHECK(keep(&spool, ++sequence, 1000));
+	CHECK(data_flushes == (int)sequence + 1 && name_flushes == 4);
+	CHECK(spool_prepare(&spool) && keep(&spool, ++sequence, 1000) && data_flushes == (int)sequence + 1 && name_flushes == 4);
+	close_spool(&spool);
+}
+
+/* Whichever flush it is: mark 2 does not go on, nothing goes in any more, no flush is tried again. */
+static void failed_flush_is_the_last(void)
+{
+	for (int number = 1; number <= 7; number++) {
+		struct spool spool;
+		open_strict(&spool, number); /* 1…3 are of the first mark; 4: the full segment; 5…7: the second mark's */
+		bool first = keep(&spool, 1, SEGMENT - HEADER - RECORD - 64), second = keep(&spool, 2, 100);
+		CHECK(first == (number > 3) && !second && spool.failed);
+		int flushes = data_flushes + name_flushes;
+		CHECK(flushes == number && !keep(&spool, 3, 1) && !spool_flush(&spool));
+		spool_close(&spool);
+		CHECK(data_flushes + name_flushes == flushes);
+		folder_remove(root);
+	}
+	failing = 0;
+}
+
+/* Others see by the lock whether the writer lives: also after its death by a signal. */
+static void folder_is_locked_as_long_as_the_writer_lives(void)
+{
+	struct spool spool;
+	char folder[96];
+	open_spool(&spool);
+	(void)snprintf(folder, sizeof folder, "%s/%010u", root, EPOCH);
+	int fd = open(folder, O_RDONLY | O_DIRECTORY);
+	CHECK(flock(fd, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK);
+	CHECK(fcntl(spool.lock, F_GETFD) == FD_CLOEXEC);
+	spool_close(&spool);
+	CHECK(flock(fd, LOCK_EX | LOCK_NB) == 0);
+	(void)close(fd);
+	folder_remove(root);
+}
+
 void spool_tests(void)
 {
 	RUN(crc_is_that_of_zlib);
@@ -271,4 +372,8 @@ void spool_tests(void)
 	RUN(clean_end_cuts_and_tidies);
 	RUN(folder_that_exists_is_refused);
 	RUN(killed_writer_leaves_whole_records);
+	RUN(buffered_never_waits_for_the_disk);
+	RUN(strict_flushes_each_mark);
+	RUN(failed_flush_is_the_last);
+	RUN(folder_is_locked_as_long_as_the_writer_lives);
 }

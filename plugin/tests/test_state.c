@@ -81,6 +81,9 @@ static void good_state_is_read(void)
 	draft.fields[18] = "818181818181818181818181818100"; /* 16 deep */
 	CHECK(decode(&draft, &state) == NULL);
 	draft.fields[18] = "f6";
+	CHECK(!state.strict);
+	draft.fields[10] = "01";
+	CHECK(decode(&draft, &state) == NULL && state.strict);
 	draft.fields[2] = "01", draft.fields[3] = "f6", draft.fields[9] = "00", draft.run_time[4] = "f4";
 	draft.fields[12] = "8463782f79" H32 "05" H32;
 	CHECK(decode(&draft, &state) == NULL && state.floor == 0 && state.refuse_unsynchronised && !state.bound_meaningful);
@@ -151,7 +154,6 @@ static const struct refusal refusals[] = {
 	{"previous false", 0, 3, "f4"},
 	{"on bad clock 2", 0, 9, "02"},
 	{"on bad clock a bool", 0, 9, "f5"},
-	{"durability strict", 0, 10, "01"},
 	{"durability 2", 0, 10, "02"},
 	{"operator not UTF-8", 0, 11, "62ffff"},
 	{"operator indefinite", 0, 11, "7f624f70ff"},

@@ -25,20 +25,19 @@ _LOCK_POLL_S = 0.05
 
 
 def create(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that must not exist yet (O_EXCL, no symbolic link followed).
+    """Write a file that must not exist yet, not as a symbolic link either; a reader sees all of it or no file.
 
     *mode*: permission bits, set whatever the umask. Raises FileExistsError, OSError.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    fresh = _fresh(path)
     try:
-        os.fchmod(descriptor, mode)
-        write_all(descriptor, data)
-        os.fsync(descriptor)
+        _write(fresh, data, mode)
+        os.link(fresh, path)  # unlike a rename it refuses a name that is taken
     except OSError as error:
-        error.filename = str(path)  # what fails on a descriptor names no file
+        error.filename, error.filename2 = str(path), None  # what fails on a descriptor names no file
         raise
     finally:
-        os.close(descriptor)
+        fresh.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -49,7 +48,7 @@ def replace(path: Path, data: bytes, mode: int) -> None:
     """
     fresh = _fresh(path)
     try:
-        create(fresh, data, mode)
+        _write(fresh, data, mode)
         os.replace(fresh, path)
     except OSError as error:
         with suppress(OSError):
@@ -76,7 +75,7 @@ def writing(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
         if replaces:
             os.replace(fresh, path)
         else:
-            os.link(fresh, path)  # unlike a rename it refuses a name that is taken
+            os.link(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -127,6 +126,17 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """The file, with its content on disk; its name not yet."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _fresh(path: Path) -> Path:

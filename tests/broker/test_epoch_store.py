@@ -1,18 +1,22 @@
-"""What a start believes of the epoch before: its stored end, else its spool, and of the spool only what verifies."""
+"""What a start states of the epoch before: what the log has of it, and where spool or archive know of more."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from sigillo import disk
 from sigillo.broker.epoch_store import EpochStore, Past
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.logged import Logged, read_logged
 from sigillo.core.epoch import EndReason, EpochEnd, encode_epoch_end
 from sigillo.core.mark import decode_mark
 from sigillo.core.statement import HowEnded
+from sigillo.log.writer import Log, create_log
 
 from ..adversary.broker import Broker, Epoch
 from ..adversary.device import Device, ed25519_key
@@ -22,8 +26,8 @@ from .operator import SEGMENT, keep, segment
 @pytest.fixture
 def folder(tmp_path: Path) -> OperatorFolder:
     made = OperatorFolder.at(tmp_path)
-    made.epochs.mkdir()
-    made.spool.mkdir()
+    for path in (made.epochs, made.spool, made.log):
+        path.mkdir()
     return made
 
 
@@ -35,8 +39,20 @@ def broker() -> Broker:
 CRATE = Device("crate-1")
 
 
+def log(folder: OperatorFolder, broker: Broker) -> Logged | None:
+    """Have the log take all there is."""
+    key, sign = broker.log_key, broker.log_private.sign
+    if not (folder.log / "store").exists():
+        create_log(folder.log, key, sign)
+    with Log.open(folder.log, key, sign, spool=folder.spool, epochs=folder.epochs) as opened:
+        while opened.round():
+            pass
+    return read_logged(folder.log, key.key_id32)
+
+
 def past(folder: OperatorFolder, broker: Broker, archived: Iterable[bytes] = (), boot_id: str = "boot") -> Past:
-    return EpochStore(folder.epochs, folder.spool, boot_id).past(broker.log_key, lambda _epoch_id: archived)
+    store = EpochStore(folder.epochs, folder.spool, boot_id)
+    return store.past(broker.log_key, log(folder, broker), lambda _epoch_id: archived)
 
 
 def end_of(epoch: Epoch, time_ns: int, **lies: object) -> bytes:
@@ -192,7 +208,9 @@ def test_the_archive_helps_where_the_spool_lost_marks(folder: OperatorFolder, br
     keep(folder, broker, segment(broker, [kept]))
     found = past(folder, broker, archived=[lost.mark, kept.mark])
     assert found.previous is not None
-    assert (found.previous.ended, found.previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 2)
+    assert (found.previous.ended, found.previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 1), "what the log has"
+    assert found.previous.last_time_ns == decode_mark(lost.mark).mark.time_ns, "time never runs backward"
+    assert "the archive has marks up to 2" in found.findings[0]
 
 
 def test_the_archive_is_not_trusted(folder: OperatorFolder, broker: Broker) -> None:
@@ -209,6 +227,7 @@ def test_the_archive_is_not_trusted(folder: OperatorFolder, broker: Broker) -> N
 def test_stored_files_that_are_not_ours_are_refused(folder: OperatorFolder, broker: Broker) -> None:
     epoch = broker.start()
     keep(folder, broker, segment(broker, []))
+    store, logged = EpochStore(folder.epochs, folder.spool, "boot"), log(folder, broker)
     path = folder.epochs / "0000000001.cose"
     other = Broker(seed="other")
     for data, reason in (
@@ -218,7 +237,7 @@ def test_stored_files_that_are_not_ours_are_refused(folder: OperatorFolder, brok
     ):
         path.write_bytes(data)
         with pytest.raises(BrokerError, match=reason) as caught:
-            past(folder, broker)
+            store.past(broker.log_key, logged, lambda _epoch_id: ())
         assert str(path) in str(caught.value)
     path.write_bytes(epoch.countersigned)
     (folder.epochs / "0000000001.end.cose").write_bytes(end_of(other.start(), 2**60))
@@ -251,7 +270,67 @@ def test_a_forged_mark_does_not_hide_the_newest(folder: OperatorFolder, broker: 
     keep(folder, broker, segment(broker, [kept]))
     previous = past(folder, broker, archived=[forged.mark, b"nonsense", lost.mark, kept.mark]).previous
     assert previous is not None
-    assert (previous.ended, previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 2)
+    assert (previous.ended, previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 1)
+    assert previous.last_time_ns == decode_mark(lost.mark).mark.time_ns
+
+
+def test_what_is_logged_stands_where_the_spool_is_gone(folder: OperatorFolder, broker: Broker) -> None:
+    """A power cut under `buffered`: the log flushed its store, nobody flushed the spool."""
+    broker.start()
+    marks = [broker.publish(CRATE) for _ in range(3)]
+    spool = keep(folder, broker, segment(broker, marks))
+    log(folder, broker)
+    (spool / "000000.spool").write_bytes(segment(broker, marks[:1]))
+    previous = past(folder, broker).previous
+    assert previous is not None
+    assert (previous.ended, previous.last_sequence) == (HowEnded.UNCLEAN, 3)
+    assert previous.last_time_ns == decode_mark(marks[2].mark).mark.time_ns
+
+
+def test_what_is_behind_a_hole_is_not_logged_and_said(folder: OperatorFolder, broker: Broker) -> None:
+    epoch = broker.start()
+    marks = [broker.publish(CRATE) for _ in range(3)]
+    end = end_of(epoch, broker.clock_ns + 5)
+    parts = [segment(broker, [mark], number=number) for number, mark in enumerate(marks[:2])]
+    spool = keep(folder, broker, *parts, segment(broker, marks[2:], number=2, end=end))
+    (spool / "000001.spool").unlink()
+    found = past(folder, broker)
+    assert found.previous is not None
+    assert (found.previous.ended, found.previous.last_sequence) == (HowEnded.LOGGED_UP_TO, 1)
+    assert found.previous.last_time_ns >= decode_mark(marks[2].mark).mark.time_ns
+
+
+def test_a_statement_that_the_log_does_not_have_is_refused(folder: OperatorFolder, broker: Broker) -> None:
+    broker.start()
+    keep(folder, broker)
+    for logged in (None, Logged(2, 0, None, None)):
+        with pytest.raises(BrokerError, match=r"is not in the log|0000000002\.cose: is gone"):
+            EpochStore(folder.epochs, folder.spool, "boot").past(broker.log_key, logged, lambda _epoch_id: ())
+
+
+def test_a_stored_end_that_is_not_the_logged_one_is_refused(folder: OperatorFolder, broker: Broker) -> None:
+    epoch = broker.start()
+    keep(folder, broker, segment(broker, [broker.publish(CRATE)], end=end_of(epoch, broker.clock_ns + 5)))
+    log(folder, broker)
+    (folder.epochs / "0000000001.end.cose").write_bytes(end_of(epoch, broker.clock_ns + 6))
+    with pytest.raises(BrokerError, match="is not the end that the log has"):
+        past(folder, broker)
+
+
+def test_a_broker_that_lives_is_waited_for(folder: OperatorFolder, broker: Broker) -> None:
+    """Its plugin holds the lock of its spool folder."""
+    broker.start()
+    spool = keep(folder, broker)
+    store = EpochStore(folder.epochs, folder.spool, "boot")
+    store.wait_for_broker(0)
+    descriptor = disk.open_folder(spool)
+    try:
+        disk.lock(descriptor, 0)
+        with pytest.raises(BrokerError, match="still runs"):
+            store.wait_for_broker(0)
+    finally:
+        os.close(descriptor)
+    store.wait_for_broker(0)
 
 
 @pytest.mark.parametrize("left", ["epochs/0000000002.boot", "epochs/0000000002.end.cose", "spool/0000000002"])

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,22 @@ from sigillo.broker import launcher
 from sigillo.broker.clock import ClockSource
 from sigillo.broker.configuration import read_configuration
 from sigillo.broker.error import BrokerError
-from sigillo.broker.event import Event
+from sigillo.broker.event import Event, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.launcher import Plan, launch
+from sigillo.broker.log_key import SigningLogKey
+from sigillo.broker.log_link import LauncherSide, LogSide
+from sigillo.broker.log_process import Rounds, opened
 from sigillo.broker.settings import Settings
+from sigillo.core.checkpoint import SignedCheckpoint, TreeHead, encode_checkpoint, sign_checkpoint
+from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_statement, encode_statement
-from sigillo.core.handshake import Counters, Go, State, Statement, decode_packet, encode_packet
+from sigillo.core.handshake import Counters, Go, NewCheckpoint, State, Statement, decode_packet, encode_packet
 from sigillo.core.mark import Checkpoint
+from sigillo.core.note import LogKey
 from sigillo.core.published import decode_published
 from sigillo.core.statement import Carrier, EpochStatement, HowEnded, MarkedFilter, StatementFields
+from sigillo.log.public import PublicLog
 
 from .operator import SETTINGS, installed
 
@@ -54,6 +62,29 @@ def plan(folder: OperatorFolder, settings: Settings = SETTINGS) -> Plan:
         clock=ClockSource("none", False, False, False),
         separated=False,
     )
+
+
+@contextmanager
+def log_of(folder: OperatorFolder) -> Iterator[socket.socket]:
+    """The log of its process, in a thread; the launcher's end of the socket to it."""
+    logs, launchers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stop, stopper = socket.socketpair()
+    report: Report = lambda _event: None  # noqa: E731
+
+    log = opened(folder, SigningLogKey.open(folder.log, SETTINGS.origin))
+
+    def run() -> None:
+        with log:
+            Rounds(log, LogSide(logs), report).run(stop)
+
+    thread = threading.Thread(target=run, daemon=True)
+    with logs, launchers, stop, stopper:
+        thread.start()
+        try:
+            yield launchers
+        finally:
+            stopper.send(b"\0")
+            thread.join(30)
 
 
 class Plugin(threading.Thread):
@@ -98,8 +129,8 @@ def run(
     plugin = kind(theirs)
     plugin.start()
     try:
-        with ours:
-            launch(plan(folder, settings), ours, events.append)
+        with ours, log_of(folder) as log:
+            launch(plan(folder, settings), ours, log, events.append)
     finally:
         plugin.join(30)
     return plugin, events
@@ -218,13 +249,77 @@ def test_a_plugin_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
 def test_odd_packets_later_are_named_and_passed_over() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     events: list[Event] = []
-    with ours:
+    logs, launchers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, logs, launchers:
         with theirs:
             for packet in (b"\xff", encode_packet(Go(b"\1" * 32)), encode_packet(Counters(7))):
                 theirs.send(packet)
-        counters = launcher.follow(ours, events.append)
+        counters = launcher.follow(ours, LauncherSide(launchers), checkpoint(1), events.append)
     assert counters == Counters(7)
     assert [event.name for event in events] == ["odd-packet", "odd-packet", "counters"]
+
+
+def checkpoint(size: int) -> SignedCheckpoint:
+    key = LogKey("localhost/log", KEY.public_key().public_bytes_raw())
+    return sign_checkpoint(TreeHead(key.name, size, bytes([size]) * 32), key, KEY.sign)
+
+
+def test_each_newer_checkpoint_goes_to_the_plugin_with_its_note() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    logs, launchers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    follower = threading.Thread(
+        target=launcher.follow, args=(ours, LauncherSide(launchers), checkpoint(1), lambda _event: None)
+    )
+    with ours, launchers:
+        with theirs:
+            theirs.settimeout(30)
+            follower.start()
+            with logs:
+                for size in (1, 2, 3):
+                    packet = decode_packet(theirs.recv(65_536))
+                    assert packet == NewCheckpoint(
+                        checkpoint(size).head.checkpoint, encode_checkpoint(checkpoint(size))
+                    )
+                    LogSide(logs).tell(checkpoint(size + 1))
+            assert isinstance(decode_packet(theirs.recv(65_536)), NewCheckpoint), "the log is gone, the broker is not"
+        follower.join(30)
+    assert not follower.is_alive()
+
+
+def test_a_log_that_ends_or_does_nothing_is_named() -> None:
+    logs, launchers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with launchers:
+        with logs:
+            LogSide(logs).tell(checkpoint(1))  # news are no answer
+            with pytest.raises(BrokerError, match="made no progress"):
+                LauncherSide(launchers).settled(0.1, lambda: None)
+            assert len(LogSide(logs).asked()) == 1
+        with pytest.raises(BrokerError, match="the log has ended"):
+            LauncherSide(launchers).settled(1, lambda: None)
+
+
+def test_no_go_before_the_statement_is_covered(folder: OperatorFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "covers_statement", lambda *_arguments: False)
+    with pytest.raises(BrokerError, match="has not taken the statement of epoch 1"):
+        run(folder)
+    assert (folder.epochs / "0000000001.cose").exists()
+
+
+def test_the_statement_names_the_newest_checkpoint_and_is_covered_before_go(folder: OperatorFolder) -> None:
+    run(folder)
+    at_go: list[int | None] = []
+
+    class Looking(Plugin):
+        def run(self) -> None:
+            self.before_go = lambda: None
+            super().run()
+            at_go.append(PublicLog(folder.log / "public").find(Kind.EPOCH_STATEMENT, 2, 0))
+
+    other = Ed25519PrivateKey.from_private_bytes(b"\x08" * 32)
+    plugin, _ = run(folder, lambda end: Looking(end, key=other))
+    assert plugin.state is not None
+    assert plugin.state.fields.log_checkpoint.size == 1
+    assert at_go[0] is not None
 
 
 def test_time_before_the_last_of_the_previous_epoch_is_refused(folder: OperatorFolder) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ import pytest
 
 from sigillo.broker.clock import is_synchronised
 from sigillo.broker.folder import OperatorFolder
+from sigillo.core.checkpoint import decode_checkpoint, verify_checkpoint
+from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_epoch_end, decode_statement
-from sigillo.core.statement import Carrier, HowEnded, PrincipalSource
+from sigillo.core.note import LogKey
+from sigillo.core.statement import Carrier, Durability, HowEnded, PrincipalSource
+from sigillo.log.public import PublicLog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
@@ -46,12 +51,13 @@ class Up:
     def __init__(self, path: Path) -> None:
         self.folder = OperatorFolder.at(path)
         self.port = free_port()
+        self.http = ""  # where the log is served
         self.log = path.parent / f"{path.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *options: object) -> list[str]:
         always = ["up", self.folder.path, "--name", "localhost", "--listen", f"127.0.0.1:{self.port}"]
-        return [*SIGILLO, *map(str, (*always, "--plugin", PLUGIN, *options))]
+        return [*SIGILLO, *map(str, (*always, "--plugin", PLUGIN, "--http", self.http, *options))]
 
     def start(self, *options: object) -> None:
         self.log.write_bytes(b"")
@@ -99,10 +105,12 @@ class Up:
         assert self.process is not None
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         broker = self.events("broker-started")[-1]["pid"]
-        # forked in this order: launcher, broker, archive; a later epoch's launcher and broker come after the archive
-        others = [int(pid) for pid in listed if int(pid) != broker]
+        # forked in this order: log, server where there is one, launcher, broker, archive; a later epoch's launcher and
+        # broker come after the archive
+        log, *others = [int(pid) for pid in listed if int(pid) != broker]
+        served = {"server": others.pop(0)} if self.http else {}
         archive, launcher = (others[1], others[0]) if len(self.events("restarting")) == 0 else (others[0], others[1])
-        return {"broker": int(broker), "launcher": launcher, "archive": archive}
+        return {"broker": int(broker), "launcher": launcher, "archive": archive, "log": log, **served}
 
     def kill(self, role: str) -> None:
         os.kill(self.children()[role], signal.SIGKILL)
@@ -219,7 +227,7 @@ def test_a_reader_that_goes_away_stops_it_in_order(up: Up) -> None:
     up.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert up.process.stdout is not None
     for line in up.process.stdout:
-        if b'"started"' in line:
+        if b'"archive-linked"' in line:  # before, the broker may have no handler for SIGTERM yet
             break
     up.process.stdout.close()
     assert up.process.wait(PATIENCE_S) != 0
@@ -284,7 +292,13 @@ def test_many_reloads_at_once_kill_nothing(up: Up) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "ended"), [("broker", HowEnded.UNCLEAN), ("launcher", HowEnded.CLEAN), ("archive", HowEnded.CLEAN)]
+    ("role", "ended"),
+    [
+        ("broker", HowEnded.UNCLEAN),
+        ("launcher", HowEnded.CLEAN),
+        ("archive", HowEnded.CLEAN),
+        ("log", HowEnded.CLEAN),
+    ],
 )
 def test_kill_9_of_a_part_stops_the_rest_and_the_next_start_knows(up: Up, role: str, ended: HowEnded) -> None:
     up.start()
@@ -345,6 +359,63 @@ def test_people_are_told_what_happens(up: Up) -> None:
     for words in ("log key localhost/log+", "epoch 1 started, id ", "executable     sha256", "epoch 1 ended (stop)"):
         assert words in said
     assert ("NOT SEPARATED" in said) is not statement(up, 1).separated
+
+
+def get(up: Up, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://{up.http}{path}", timeout=PATIENCE_S) as answer:
+        return bytes(answer.read())
+
+
+def test_the_log_is_served_and_ends_with_the_brokers_end(up: Up) -> None:
+    up.http = f"127.0.0.1:{free_port()}"
+    up.start("--durability", "strict")
+    assert up.events("serving")[0]["url"] == f"http://{up.http}/"
+    log_key = LogKey.from_vkey((up.folder.log / "log.vkey").read_text().strip())
+    served = verify_checkpoint(decode_checkpoint(get(up, "/checkpoint")), log_key)
+    assert get(up, f"/tile/entries/000.p/{served.size}")
+    facts = json.loads(get(up, "/build"))
+    started = up.events("started")[0]
+    assert facts["binary_hash"] == started["executable"]
+    assert (facts["epoch_id"], facts["operator"], facts["source_commit"]) == (started["epoch_id"], "localhost", None)
+    if os.geteuid() == 0:
+        owners = {role: Path(f"/proc/{pid}").stat().st_uid for role, pid in up.children().items()}
+        assert owners["server"] not in (0, owners["log"])
+    up.stop()
+    log = PublicLog(up.folder.log / "public")
+    assert log.find(Kind.EPOCH_STATEMENT, 1, 0) == 0
+    assert log.find(Kind.EPOCH_END, 1, 0) is not None
+    assert statement(up, 1).durability is Durability.STRICT
+    assert up.events("logged")[-1]["size"] == log.size
+
+
+def test_an_address_that_is_taken_is_named_before_anything_starts(up: Up) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        up.http = f"127.0.0.1:{holder.getsockname()[1]}"
+        said = up.run("--on-bad-clock", "mark-unsynchronised", expect=2)
+    assert f"{up.http}: the log cannot be served there" in said
+    assert not list(up.folder.epochs.glob("*.cose"))
+
+
+def test_a_log_that_cannot_take_the_end_is_reported(up: Up) -> None:
+    up.start()
+    checkpoint = up.folder.log / "public" / "checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes() + b"\n")
+    up.stop(expect=1)
+    died = up.events("child-died")[0]
+    assert died["child"] == "log"
+    assert "another hand has changed it" in died["lines"][0]
+    assert up.events("stopped")[0]["well"] is False
+
+
+def test_a_log_that_is_gone_is_not_begun_anew(up: Up) -> None:
+    up.start()
+    up.stop()
+    shutil.rmtree(up.folder.log / "public")
+    said = up.run("--on-bad-clock", "mark-unsynchronised", expect=2)
+    assert "log/public/checkpoint: is gone, but epochs were stated" in said
+    assert len(list(up.folder.epochs.glob("*.cose"))) == 2, "a statement and its end"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

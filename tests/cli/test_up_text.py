@@ -96,3 +96,20 @@ def test_every_event_has_an_answer_or_is_left_unsaid(tell: Narrator, said: list[
 def test_the_page_of_events_names_each_once() -> None:
     page = (CHECKOUT / "docs/events.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == list(EventName)
+
+
+def test_the_log_is_named_where_it_begins_and_where_it_ends(tell: Narrator, said: list[str]) -> None:
+    tell(Event(EventName.LOG_OPENED, {"size": 4}))
+    tell(Event(EventName.SERVING, {"url": "http://127.0.0.1:8380/"}))
+    tell(Event(EventName.LOG_BEHIND))
+    tell(Event(EventName.LOG_FINDING, {"finding": "000000.spool: ends at byte 64"}))
+    tell(Event(EventName.LOGGED, {"size": 9}))
+    tell(Event(EventName.STOPPED, {"well": True}))
+    assert "the log has 4 entries" in said[0]
+    assert said[1:] == [
+        "the log is served at http://127.0.0.1:8380/",
+        "waiting for the log to take what the epoch before left",
+        "warning: log: 000000.spool: ends at byte 64",
+        "the log has 9 entries",
+        "stopped",
+    ]

@@ -49,7 +49,17 @@ class Operator:
 
     def start(self) -> None:
         """Start and wait until the broker listens."""
-        command = [str(SIGILLO), "up", str(self.folder), "--name", "localhost", "--operator", "Example Broker"]
+        command = [
+            str(SIGILLO),
+            "up",
+            str(self.folder),
+            "--name",
+            "localhost",
+            "--operator",
+            "Example Broker",
+            "--http",
+            "",
+        ]
         command += ["--listen", self.address, "--on-bad-clock", "mark-unsynchronised", "--plugin", str(PLUGIN)]
         command += self.options
         with self.log.open("ab") as log:

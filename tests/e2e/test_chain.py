@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from sigillo.core.bytes import base64url_decode
+from sigillo.core.checkpoint import decode_checkpoint, verify_checkpoint
+from sigillo.core.mark import decode_mark
+from sigillo.core.note import LogKey
 
-from .conftest import Operator, Story, Tracker, export, sigillo, trust
+from .conftest import PATIENCE_S, Operator, Story, Tracker, export, sigillo, trust
 
 
 def test_a_stranger_verifies_what_three_parties_made(story: Story) -> None:
@@ -97,3 +101,28 @@ def test_with_the_carrier_topic_a_device_of_mqtt_3_reads_the_marks(operator: Ope
 
 def stock(*command: object) -> str:
     return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_a_device_reads_the_beacon_and_later_marks_name_it(operator: Operator) -> None:
+    operator.start()
+    folder = operator.folder.parent
+    crate = Tracker("crate-1", folder / "crate-1").enrol(operator, "p256")
+    log_key = LogKey.from_vkey((operator.folder / "log" / "log.vkey").read_text().strip())
+    tls = ["--cafile", crate.folder / "ca.cert.pem", "--cert", crate.folder / "tls.cert.pem"]
+    tls += ["--key", crate.folder / "tls.key.pem", "-i", "crate-1"]
+    subscriber = ["mosquitto_sub", "-h", "localhost", "-p", operator.port, *tls, "-t", "sigillo/checkpoint"]
+    crate.publish(operator, 3)
+    deadline = time.monotonic() + PATIENCE_S
+    size = 0
+    while size < 4:  # the statement and three marks
+        assert time.monotonic() < deadline, operator.log.read_text()
+        note = stock(*subscriber, "-C", "1", "-W", "30", "-N").encode()
+        size = verify_checkpoint(decode_checkpoint(note), log_key).size
+    crate.publish(operator, 1)
+    evidence = export(operator, ["crate-1"], folder / "evidence.jsonl", 4)
+    lines = [json.loads(text) for text in evidence.read_text().splitlines()]
+    named = [
+        decode_mark(base64url_decode(line["mark"])).mark.checkpoint.size for line in lines if line["type"] == "message"
+    ]
+    assert named == sorted(named)
+    assert named[-1] >= size > named[0]

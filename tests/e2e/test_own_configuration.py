@@ -65,7 +65,17 @@ class OwnBroker(Operator):
 
     @property
     def command(self) -> list[str]:
-        command = [str(SIGILLO), "up", str(self.folder), "--name", "localhost", "--operator", "Example Broker"]
+        command = [
+            str(SIGILLO),
+            "up",
+            str(self.folder),
+            "--name",
+            "localhost",
+            "--operator",
+            "Example Broker",
+            "--http",
+            "",
+        ]
         command += ["--conf", str(self.conf), "--listen", self.address, "--plugin", str(PLUGIN)]
         return [*command, "--on-bad-clock", "mark-unsynchronised"]
 

@@ -13,7 +13,6 @@ import pytest
 from sigillo.core import cbor, handshake
 from sigillo.core.handshake import Go, State, encode_packet
 from sigillo.core.statement import (
-    Durability,
     HowEnded,
     MarkedFilter,
     Mode,
@@ -135,8 +134,6 @@ def malformed(state: State) -> Iterator[tuple[str, bytes, str]]:
     yield "odd segment", b"\x01" + cbor.encode([values, run_time | {2: 65537}], "STATE"), "segment size"
     batch = replace(state, fields=replace(state.fields, filters=(MarkedFilter("m/#", Mode.BATCH),)))
     yield "batch", encode_packet(batch), 'mode: this plugin has only "each"'
-    strict = replace(state.fields, durability=Durability.STRICT)
-    yield "strict", encode_packet(replace(state, fields=strict)), 'durability: this plugin has only "buffered"'
     raw = b"\x01" + cbor.encode([values, run_time | {5: True}], "STATE")
     yield "raw", raw, 'raw tokens: no filter has the carrier "datagram"'
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import time
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from sigillo.core.bytes import EMPTY_ROOT
+from sigillo.core.checkpoint import (
+    TreeHead,
+    decode_checkpoint,
+    encode_checkpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from sigillo.core.epoch import EndReason
 from sigillo.core.handshake import Counters, NewCheckpoint, decode_packet, encode_packet
 from sigillo.core.mark import Checkpoint
+from sigillo.core.note import LogKey
 
 from .launcher import PATIENCE_S, Broker, broker, wait_until
 from .peer import TIME_MARK, Peer
@@ -34,12 +44,34 @@ def test_checkpoint_is_in_later_marks_and_never_falls(running: Broker) -> None:
         send(running, FIVE)
         wait_until(lambda: newest(running, publisher) == FIVE, "checkpoint 5")
         send(running, THREE)
-        running.launcher.send(b"\x04" + bytes(41))
+        running.launcher.send(b"\x04" + bytes(39))
         running.launcher.send(b"\x03" + bytes(40))
         wait_until(lambda: running.log.count("ignored a packet") == 4, "three more warnings")
         assert newest(running, publisher) == FIVE
         send(running, SEVEN)
         wait_until(lambda: newest(running, publisher) == SEVEN, "checkpoint 7")
+
+
+def test_the_beacon_is_retained_for_who_comes_late(running: Broker) -> None:
+    key = Ed25519PrivateKey.generate()
+    log_key = LogKey("broker.example/log", key.public_key().public_bytes_raw())
+    with Peer(running.port, "publisher") as publisher, Peer(running.port, "early") as early:
+        early.subscribe("sigillo/#")
+        for size in (5, 7):
+            signed = sign_checkpoint(TreeHead(log_key.name, size, bytes([size]) * 32), log_key, key.sign)
+            note = encode_checkpoint(signed)
+            running.launcher.send(encode_packet(NewCheckpoint(signed.head.checkpoint, note)))
+            assert early.take()[0].payload == note
+        send(running, SEVEN)  # the same once more, with nothing to publish
+        wait_until(lambda: newest(running, publisher) == SEVEN, "checkpoint 7")
+        with Peer(running.port, "late", v5=False) as late:
+            late.subscribe("sigillo/checkpoint", 1)
+            beacon = late.take()[0]
+        assert (beacon.topic, beacon.retain) == ("sigillo/checkpoint", True)
+        head = verify_checkpoint(decode_checkpoint(beacon.payload), log_key)
+        assert head.checkpoint == newest(running, publisher)
+        assert early.received.empty()
+        assert publisher.publish("sigillo/checkpoint", b"forged", retain=True) != 0
 
 
 def counters(running: Broker) -> Counters:

@@ -493,6 +493,7 @@ def handshakes() -> dict[str, Vector]:
         },
         "go": {"epoch_id": EPOCH_ID, "packet": encode_packet(Go(EPOCH_ID))},
         "checkpoint": _checkpoint(checkpoint),
+        "checkpoint-beacon": _checkpoint(checkpoint, b"any bytes: the plugin publishes what it gets\n"),
         "checkpoint-none": _checkpoint(Checkpoint(0, EMPTY_ROOT)),
         "counters": {
             **{field.name: getattr(counters, field.name) for field in dataclasses.fields(counters)},
@@ -516,11 +517,12 @@ def _state(fields: StatementFields, run_time: RunTime) -> Vector:
     }
 
 
-def _checkpoint(checkpoint: Checkpoint) -> Vector:
+def _checkpoint(checkpoint: Checkpoint, note: bytes = b"") -> Vector:
     return {
         "checkpoint_size": checkpoint.size,
         "checkpoint_root": checkpoint.root,
-        "packet": encode_packet(NewCheckpoint(checkpoint)),
+        "note": note,
+        "packet": encode_packet(NewCheckpoint(checkpoint, note)),
     }
 
 

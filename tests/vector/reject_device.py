@@ -354,7 +354,7 @@ def handshakes() -> dict[str, Vector]:
         "go-31": (b"\x03" + bytes(31), "an epoch id of 31 bytes"),
         "go-33": (b"\x03" + bytes(33), "an epoch id of 33 bytes"),
         "checkpoint-39": (b"\x04" + bytes(39), "a checkpoint of 39 bytes"),
-        "checkpoint-41": (b"\x04" + bytes(41), "a checkpoint of 41 bytes"),
+        "checkpoint-long": (b"\x04" + bytes(7) + b"\1" + bytes(32 + 8193), "a note of 8,193 bytes"),
         "checkpoint-other-root": (b"\x04" + bytes(40), "size 0 with a root that is not SHA-256('')"),
         "counters-twelve": (b"\x05" + cbor.encode(counters[:12]), "twelve counters"),
         "counters-fourteen": (b"\x05" + cbor.encode([*counters, 0]), "fourteen counters"),

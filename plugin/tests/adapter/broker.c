@@ -1,9 +1,10 @@
-/* See broker.h. Linked with --wrap for clock_gettime and ntp_adjtime. */
+/* See broker.h. Linked with --wrap for clock_gettime, ntp_adjtime, fdatasync. */
 #include "broker.h"
 
 #include "core/cbor.h"
 #include "core/mark.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -34,6 +35,14 @@ int __wrap_clock_gettime(clockid_t which, struct timespec *now)
 		broker_pass(broker.pause);
 	}
 	return 0;
+}
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd)
+{
+	errno = EIO;
+	return broker.disk_fails ? -1 : __real_fdatasync(fd);
 }
 
 int __wrap_ntp_adjtime(struct timex *kernel);

@@ -52,6 +52,7 @@ struct broker {
 	int pauses;          /* after how many readings */
 	bool unsynchronised; /* what the kernel claims */
 	int samples;         /* how often it was asked */
+	bool disk_fails;     /* what fdatasync says */
 	int no_memory;       /* the allocation that fails, counted from 1; 0: none */
 	long walked;         /* properties passed on the way to the end of a list */
 	long held;           /* of the broker's own memory; 2.1: also what was read of properties */

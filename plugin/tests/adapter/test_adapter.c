@@ -432,6 +432,67 @@ static void reload_ends_the_epoch(void)
 	broker_stop();
 }
 
+/* Under `strict`: what is not on disk is not delivered, and nothing says that the epoch ended well. */
+static void failing_disk_stops_without_an_end(void)
+{
+	static const uint8_t before[] = {10, 0, 11}; /* the key durability, its value, the key behind it */
+	struct bytes strict = {malloc(fields.length), fields.length};
+	memcpy(strict.data, fields.data, fields.length);
+	uint8_t *durability = memmem(strict.data, strict.length, before, sizeof before);
+	if (!CHECK(durability != NULL))
+		return;
+	durability[1] = 1;
+	start_with(strict, (struct settings){.rate = 0});
+	CHECK(marked(&modern) && marked(&old));
+	broker.disk_fails = true;
+	CHECK(answer(&modern, MARKED) == REFUSED && broker.terms == 1);
+	broker.disk_fails = false;
+	CHECK(answer(&modern, MARKED) == REFUSED && answer(&old, MARKED) == MOSQ_ERR_ADMINISTRATIVE_ACTION);
+	CHECK(answer(&modern, "other") == MOSQ_ERR_SUCCESS && broker.terms == 1);
+	char path[128];
+	(void)snprintf(path, sizeof path, "%s/0000000001/000000.spool", broker.spool);
+	(void)mosquitto_plugin_cleanup(NULL, NULL, 0);
+	struct bytes segment = file_read(path);
+	CHECK(segment.data && memmem(segment.data, segment.length, "time-mark+cose", 14) == NULL);
+	CHECK(memmem(segment.data, segment.length, "sigillo.epoch-end", 17) == NULL);
+	free(segment.data);
+	broker_stop();
+	free(strict.data);
+}
+
+/* The note of a CHECKPOINT is published as it came, retained; an older one is not. */
+static void beacon_is_published(void)
+{
+	uint8_t packet[1 + 40 + 4] = {4, 0, 0, 0, 0, 0, 0, 0, 9};
+	memcpy(packet + 41, "note", 4);
+	start();
+	broker_send(packet, 41); /* without a note: nothing to publish */
+	broker_pass(SECOND);
+	broker_tick();
+	CHECK(broker.publishes == 0);
+	broker_send(packet, sizeof packet);
+	broker_pass(SECOND);
+	broker_tick();
+	const struct published *beacon = &broker.published[0];
+	if (CHECK(broker.publishes == 1))
+		CHECK(strcmp(beacon->topic, "sigillo/checkpoint") == 0 && beacon->qos == 1 && beacon->retain &&
+		      beacon->payload.length == 4 && memcmp(beacon->payload.data, "note", 4) == 0);
+	packet[8] = 8;
+	broker_send(packet, sizeof packet);
+	broker_pass(SECOND);
+	broker_tick();
+	CHECK(broker.publishes == 1 && strstr(broker.line, "ignored a packet"));
+	broker_forget();
+	packet[8] = 10;
+	broker.no_memory = 1;
+	broker_send(packet, sizeof packet);
+	broker_pass(SECOND);
+	broker_tick();
+	broker.no_memory = 0;
+	CHECK(broker.publishes == 0);
+	broker_stop();
+}
+
 static void child_refuses(void)
 {
 	start();
@@ -971,6 +1032,8 @@ int main(int count, char **arguments)
 	RUN(without_ticks_messages_do_their_work);
 	RUN(launcher_gone_ends_the_epoch);
 	RUN(reload_ends_the_epoch);
+	RUN(failing_disk_stops_without_an_end);
+	RUN(beacon_is_published);
 	RUN(child_refuses);
 	RUN(refusals_are_logged_once_a_minute);
 	RUN(datagram_is_marked_inside);

@@ -13,6 +13,7 @@ from sigillo.broker.error import BrokerError
 
 BROKER_USER = "mosquitto"
 REST_USER = "sigillo"
+PUBLIC_USER = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,14 @@ class Account:
 class Accounts:
     """`broker` runs Mosquitto; `rest` runs launcher and archive, and holds the log key.
 
-    `reason`: why one user holds both; empty where they are separated.
+    `reason`: why one user holds both; empty where they are separated. `public`: serves what is public, and should have
+    rights to nothing.
     """
 
     broker: Account
     rest: Account
     reason: str
+    public: Account | None = None
 
     @property
     def separated(self) -> bool:
@@ -120,10 +123,10 @@ def choose_accounts(folder: Path) -> Accounts:
             "outside private homes, for example /var/lib/sigillo, or let others enter every folder above it (chmod o+x)"
         )
     rest = find_account(REST_USER)
+    public = find_account(PUBLIC_USER)
     if rest is None:
-        return Accounts(
-            broker, broker, f"there is no user {REST_USER} (make it: useradd --system --user-group {REST_USER})"
-        )
+        reason = f"there is no user {REST_USER} (make it: useradd --system --user-group {REST_USER})"
+        return Accounts(broker, broker, reason, public)
     if not rest.reaches(folder):
-        return Accounts(broker, broker, f"user {REST_USER} cannot enter {folder}")
-    return Accounts(broker, rest, "")
+        return Accounts(broker, broker, f"user {REST_USER} cannot enter {folder}", public)
+    return Accounts(broker, rest, "", public)

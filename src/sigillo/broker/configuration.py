@@ -87,6 +87,8 @@ _ACL = """\
 # A device publishes under its own id only, and reads what is meant for it.
 pattern write braid/agent/%u/shadow/reported/#
 pattern read braid/agent/%u/shadow/desired/#
+# The log's newest checkpoint is for everybody.
+pattern read sigillo/checkpoint
 """
 _COMPANIONS = """
 # The marks of the carrier `topic`: a device reads those of its own messages. Give your readers theirs.

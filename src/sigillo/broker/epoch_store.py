@@ -1,4 +1,4 @@
-"""The epochs so far: countersigned statements and epoch ends on disk, and how the newest of them ended.
+"""The epochs so far: countersigned statements and epoch ends on disk, and how the newest of them ended by the log.
 
 Durability: a statement is on disk, with its name, before the plugin hears GO. So an epoch number is never used twice,
 and every mark that ever left has its statement here.
@@ -6,6 +6,7 @@ and every mark that ever left has its statement here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from sigillo import disk
 from sigillo.broker.error import BrokerError
+from sigillo.broker.logged import Logged
 from sigillo.broker.tail import Tail, read_tail
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
@@ -74,25 +76,41 @@ class EpochStore:
         disk.create(self.statement_path(number), countersigned, disk.PUBLIC)
         disk.replace(self._path(number, "boot"), f"{self._boot_id}\n".encode(), disk.PUBLIC)
 
-    def past(self, log_key: LogKey, newest_archived: NewestArchived) -> Past:
-        """How the newest epoch ended: by its end, else by the spool. An end that is found there is stored.
+    def wait_for_broker(self, patience_s: float) -> None:
+        """Until the broker of the newest epoch is dead: its plugin holds a lock on its spool. Raises BrokerError."""
+        folder = self._spool / f"{max(self.numbers(), default=0):010}"
+        if not folder.is_dir():
+            return  # none, or it never listened
+        descriptor = disk.open_folder(folder)
+        try:
+            disk.lock(descriptor, patience_s)
+        except BlockingIOError:
+            raise BrokerError(f"{folder}: the broker of this epoch still runs; stop it, then start again") from None
+        finally:
+            os.close(descriptor)
 
-        Raises BrokerError where a stored file is not what this operator's keys signed, or is gone; OSError.
+    def past(self, log_key: LogKey, logged: Logged | None, newest_archived: NewestArchived) -> Past:
+        """How the newest epoch ended, as far as the log has it; where spool or archive have more, "logged up to".
+
+        *logged*: the newest epoch of a log that has taken all there was. An end that is found is stored. Raises
+        BrokerError where a stored file is gone, not what this operator's keys signed, or contradicts the log; OSError.
         """
         numbers = self.numbers()
-        self._refuse_lost(numbers[-1] if numbers else 0)
+        newest = numbers[-1] if numbers else 0
+        self._refuse_lost(max(newest, logged.epoch if logged else 0), newest)
         if not numbers:
             return Past(1, None, None, ())
-        number = numbers[-1]
-        signed = self._statement(number, log_key)
-        previous, findings = self._ending(number, signed, newest_archived)
-        return Past(number + 1, previous, signed.statement.epoch_key, findings)
+        signed = self._statement(newest, log_key)
+        if logged is None or logged.epoch != newest:
+            raise BrokerError(f"{self.statement_path(newest)}: is not in the log, which says why (log-finding)")
+        previous, findings = self._ending(newest, signed, logged, newest_archived)
+        return Past(newest + 1, previous, signed.statement.epoch_key, findings)
 
     def close(self, number: int, signed: SignedStatement) -> Tail:
         """Read the end of an epoch whose broker is dead, and store it if there is one. Raises OSError."""
         tail = read_tail(self._spool / f"{number:010}", signed)
-        if tail.end and self.end_bytes(number) is None:
-            disk.create(self._path(number, "end.cose"), tail.end.sign1.encode(), disk.PUBLIC)
+        if tail.end:
+            self._keep_end(number, tail.end)
         return tail
 
     def marks(self, number: int) -> Iterator[bytes]:
@@ -104,9 +122,9 @@ class EpochStore:
             segment = decode_segment(path.read_bytes())
             yield from (record.object_bytes for record in segment.records if record.kind is Kind.MARK)
 
-    def _refuse_lost(self, newest: int) -> None:
+    def _refuse_lost(self, logged: int, newest: int) -> None:
         """A number whose statement is gone must not be signed again: two statements of one number are a lie."""
-        used = max([*_numbers(self._epochs, _COMPANION), *_numbers(self._spool, _SPOOL)], default=0)
+        used = max([logged, *_numbers(self._epochs, _COMPANION), *_numbers(self._spool, _SPOOL)])
         if used > newest:
             raise BrokerError(
                 f"{self.statement_path(used)}: is gone, but epoch {used} has left other files; put the statement back "
@@ -114,25 +132,36 @@ class EpochStore:
             )
 
     def _ending(
-        self, number: int, signed: SignedStatement, newest_archived: NewestArchived
+        self, number: int, signed: SignedStatement, logged: Logged, newest_archived: NewestArchived
     ) -> tuple[Previous, tuple[str, ...]]:
-        stored = self._stored_end(number, signed)
-        tail = Tail(stored, None, ()) if stored else self.close(number, signed)
-        if tail.end:
-            end = tail.end.end
-            return Previous(HowEnded.CLEAN, signed.epoch_id, end.last_sequence, end.time_ns), tail.findings
-        ended = HowEnded.UNCLEAN if self._same_boot(number) else HowEnded.LOGGED_UP_TO
-        last, findings = tail.last_mark, tail.findings
+        if logged.end is not None:
+            end = self._logged_end(number, signed, logged.end)
+            return Previous(HowEnded.CLEAN, signed.epoch_id, end.end.last_sequence, end.end.time_ns), ()
+        tail = self.close(number, signed)
+        last = _verified(logged.mark, signed) if logged.mark is not None else None
         marks = (_verified(data, signed) for data in islice(newest_archived(signed.epoch_id), _MAX_FORGED))
         archived = next((mark for mark in marks if mark), None)
-        if archived and (last is None or archived.mark.sequence > last.mark.sequence):
-            last, ended = archived, HowEnded.LOGGED_UP_TO
-            findings += (
-                f"the archive has marks up to {archived.mark.sequence}, which the spool of epoch {number} lost",
+        findings = (*tail.findings, *_beyond(number, logged, self._stored_end(number, signed), tail, archived))
+        times = [mark.mark.time_ns for mark in (last, tail.last_mark, archived) if mark]
+        time_ns = max([signed.statement.start_ns, *times, *([tail.end.end.time_ns] if tail.end else [])])
+        complete = len(findings) == len(tail.findings)
+        ended = HowEnded.UNCLEAN if complete and self._same_boot(number) else HowEnded.LOGGED_UP_TO
+        return Previous(ended, signed.epoch_id, logged.last_sequence, time_ns), findings
+
+    def _logged_end(self, number: int, signed: SignedStatement, data: bytes) -> SignedEpochEnd:
+        """The end that the log has: the log verified it, and a stored one must be the same."""
+        end = decode_epoch_end(data)
+        stored = self._stored_end(number, signed)
+        if stored and stored.object_hash != end.object_hash:
+            raise BrokerError(
+                f"{self._path(number, 'end.cose')}: is not the end that the log has; {_RESTORE}, or remove it"
             )
-        if last is None:
-            return Previous(ended, signed.epoch_id, 0, signed.statement.start_ns), findings
-        return Previous(ended, signed.epoch_id, last.mark.sequence, last.mark.time_ns), findings
+        self._keep_end(number, end)
+        return end
+
+    def _keep_end(self, number: int, end: SignedEpochEnd) -> None:
+        if self.end_bytes(number) is None:
+            disk.create(self._path(number, "end.cose"), end.sign1.encode(), disk.PUBLIC)
 
     def _statement(self, number: int, log_key: LogKey) -> SignedStatement:
         path = self.statement_path(number)
@@ -180,3 +209,17 @@ def _verified(data: bytes, signed: SignedStatement) -> SignedMark | None:
     except (DecodeError, SignatureError):
         return None
     return mark
+
+
+def _beyond(
+    number: int, logged: Logged, stored: SignedEpochEnd | None, tail: Tail, archived: SignedMark | None
+) -> Iterator[str]:
+    """What is known of an epoch beyond the log's last sequence, and where from."""
+    has = f"the log has epoch {number} up to mark {logged.last_sequence}"
+    end = stored or tail.end
+    if end:
+        yield f"{has} and not its end, which names mark {end.end.last_sequence} as the last"
+    if tail.last_mark and tail.last_mark.mark.sequence > logged.last_sequence:
+        yield f"{has}; its spool has mark {tail.last_mark.mark.sequence} behind a hole or a record that does not hold"
+    if archived and archived.mark.sequence > logged.last_sequence:
+        yield f"{has}; the archive has marks up to {archived.mark.sequence}, which the spool lost"

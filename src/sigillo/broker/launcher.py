@@ -1,10 +1,12 @@
 """The launcher: the launcher's side of spec/handshake.md, one epoch long, in a process of the log key's owner.
 
-It countersigns only the statement that it asked for, and says GO only once that statement is on disk.
+It countersigns only the statement that it asked for, once the epoch before is logged (L1 of spec/log-storage.md), and
+says GO only once a durable checkpoint of the log covers that statement (L2). Then it hands checkpoints on (C6).
 """
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import time
@@ -20,14 +22,19 @@ from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.log_key import SigningLogKey
+from sigillo.broker.log_link import LauncherSide
+from sigillo.broker.logged import covers_statement, read_logged
 from sigillo.broker.published import publish
 from sigillo.broker.settings import Settings
+from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
 from sigillo.core.epoch import SignedStatement, countersign
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.handshake import (
+    MAX_BEACON,
     MAX_PACKET,
     Counters,
     Go,
+    NewCheckpoint,
     RunTime,
     State,
     Statement,
@@ -47,6 +54,10 @@ from sigillo.core.statement import (
 
 STEP_S = 30.0
 """Time for each step of the handshake (spec/handshake.md)."""
+_COVER_S = 20.0
+"""In which the log covers the statement: less than the plugin waits for GO."""
+_CATCH_UP_S = 120.0
+"""Without any progress, until the log is given up that has to catch up with the epoch before."""
 
 _SHORT_WAIT_NS = 2 * 10**9
 _MAX_SKEW_NS = 60 * 10**9
@@ -65,16 +76,21 @@ class Plan:
     separated: bool
 
 
-def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
+def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Report) -> None:
     """Run one epoch: get ready, shake hands over *plugin*, follow the broker to its end, store the epoch's end.
 
-    Reports `ready` (then the broker may be started), `started`, `counters`, `ended`. Raises BrokerError, OSError.
+    *log_end*: where the log answers. Reports `log-behind`, `ready` (then the broker may be started), `started`,
+    `counters`, `ended`. Raises BrokerError, LogError, OSError.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the broker has ended, not before
     folder = plan.folder
     log_key = SigningLogKey.open(folder.log, plan.settings.origin)
     store = EpochStore(folder.epochs, folder.spool, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    past = store.past(log_key.public, lambda epoch_id: _newest_archived(folder, epoch_id))
+    log = LauncherSide(log_end)
+    store.wait_for_broker(STEP_S)
+    head = log.settled(_CATCH_UP_S, lambda: report(Event(EventName.LOG_BEHIND))).head
+    logged = read_logged(folder.log, log_key.public.key_id32)
+    past = store.past(log_key.public, logged, lambda epoch_id: _newest_archived(folder, epoch_id))
     _wait_for_floor(past)
     hashes = {
         "executable": plan.executable_hash,
@@ -82,7 +98,7 @@ def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
         "configuration": plan.configuration.hash,
     }
     report(_ready(past, log_key))
-    fields = _fields(plan, past, log_key)
+    fields = _fields(plan, past, log_key, head.checkpoint)
     run_time = RunTime(
         spool_folder=str(folder.spool),
         segment_size=plan.settings.segment_size,
@@ -97,10 +113,13 @@ def launch(plan: Plan, plugin: socket.socket, report: Report) -> None:
     statement = receive_statement(plugin)
     signed = check_statement(statement, fields, past.epoch_key, time.time_ns(), raw_tokens=plan.settings.raw_tokens)
     store.store(past.next_number, countersign(statement.statement_bytes, log_key.public.key_id32, log_key.sign))
+    newest = log.settled(_COVER_S, lambda: report(Event(EventName.LOG_BEHIND)))
+    if not covers_statement(folder.log, past.next_number, newest.head.size):
+        raise BrokerError(f"the log has not taken the statement of epoch {past.next_number}; it says why")
     published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
     plugin.send(encode_packet(Go(signed.epoch_id)))
     report(_started(signed, published=published))
-    counters = follow(plugin, report)
+    counters = follow(plugin, log, newest, report)
     report(_ended(store, past.next_number, signed, counters))
 
 
@@ -154,27 +173,55 @@ def check_statement(
     return signed
 
 
-def follow(plugin: socket.socket, report: Report) -> Counters | None:
-    """Report the plugin's counters until the broker's end of the socket closes; returns the last ones."""
+def follow(plugin: socket.socket, log: LauncherSide, newest: SignedCheckpoint, report: Report) -> Counters | None:
+    """Until the broker's end of the socket closes: report the plugin's counters, hand the log's checkpoints on.
+
+    *newest*: the one so far. Returns the last counters.
+    """
     plugin.settimeout(None)
     counters: Counters | None = None
+    owed: SignedCheckpoint | None = newest
     while True:
-        try:
-            packet = plugin.recv(MAX_PACKET + 1)
-        except ConnectionError:
-            return counters
-        if not packet:
-            return counters
-        try:
-            decoded = decode_packet(packet)
-        except DecodeError as error:
-            report(Event(EventName.ODD_PACKET, {"reason": cut(str(error))}))
-            continue
-        if isinstance(decoded, Counters):
-            counters = decoded
-            report(Event(EventName.COUNTERS, _counts(decoded)))
-        else:
-            report(Event(EventName.ODD_PACKET, {"reason": f"the plugin sent {type(decoded).__name__}"}))
+        sources = [plugin.fileno()] if log.gone else [plugin.fileno(), log.fileno()]
+        readable, writable, _ = select.select(sources, [plugin] if owed else [], [])
+        if log.fileno() in readable:
+            owed = log.newest() or owed
+        if owed and writable and _hand_out(plugin, owed):
+            owed = None
+        if plugin.fileno() in readable:
+            try:
+                packet = plugin.recv(MAX_PACKET + 1)
+            except ConnectionError:
+                continue  # it ended with a checkpoint unread, said once; then comes what it sent, and the end
+            if not packet:
+                return counters
+            counters = _take(packet, report) or counters
+
+
+def _hand_out(plugin: socket.socket, signed: SignedCheckpoint) -> bool:
+    """C6: the newest checkpoint for marks, and the note for the beacon. False where the plugin has to read first."""
+    note = encode_checkpoint(signed)
+    packet = NewCheckpoint(signed.head.checkpoint, note if len(note) <= MAX_BEACON else b"")
+    try:
+        plugin.send(encode_packet(packet), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True  # its end is read next
+    return True
+
+
+def _take(packet: bytes, report: Report) -> Counters | None:
+    try:
+        decoded = decode_packet(packet)
+    except DecodeError as error:
+        report(Event(EventName.ODD_PACKET, {"reason": cut(str(error))}))
+        return None
+    if isinstance(decoded, Counters):
+        report(Event(EventName.COUNTERS, _counts(decoded)))
+        return decoded
+    report(Event(EventName.ODD_PACKET, {"reason": f"the plugin sent {type(decoded).__name__}"}))
+    return None
 
 
 def _newest_archived(folder: OperatorFolder, epoch_id: bytes) -> Iterator[bytes]:
@@ -197,7 +244,7 @@ def _wait_for_floor(past: Past, now: Callable[[], int] = time.time_ns) -> None:
         time.sleep(0.01)
 
 
-def _fields(plan: Plan, past: Past, log_key: SigningLogKey) -> StatementFields:
+def _fields(plan: Plan, past: Past, log_key: SigningLogKey, checkpoint: Checkpoint) -> StatementFields:
     settings, configuration = plan.settings, plan.configuration
     refuses = settings.on_bad_clock == "refuse"
     return StatementFields(
@@ -207,11 +254,11 @@ def _fields(plan: Plan, past: Past, log_key: SigningLogKey) -> StatementFields:
         clock_authenticated=plan.clock.authenticated,
         clock_correction_ns=0,
         on_bad_clock=OnBadClock.REFUSE if refuses else OnBadClock.MARK_UNSYNCHRONISED,
-        durability=Durability.BUFFERED,
+        durability=Durability[settings.durability.upper()],
         operator=settings.operator,
         log_origin=settings.origin,
         log_key_id=log_key.public.key_id32,
-        log_checkpoint=Checkpoint(),
+        log_checkpoint=checkpoint,
         executable_hash=plan.executable_hash,
         plugin_hash=plan.plugin_hash,
         configuration_hash=configuration.hash,

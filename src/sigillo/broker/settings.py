@@ -18,9 +18,11 @@ from sigillo.core.topic import check_filter
 
 VERSION = 1
 ON_BAD_CLOCK = ("refuse", "mark-unsynchronised")
+DURABILITY = ("buffered", "strict")
 CARRIERS = {carrier.name.lower(): carrier for carrier in Carrier}
 DEFAULT_FILTER = "braid/agent/+/shadow/reported/#"
 DEFAULT_LISTEN = "127.0.0.1:8883"
+DEFAULT_HTTP = "127.0.0.1:8380"
 DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
 """Where an own configuration is: 8883 is what its own listeners will have."""
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
@@ -31,6 +33,8 @@ _OPTIONS = {
     "operator": "--operator",
     "listen": "--listen",
     "on_bad_clock": "--on-bad-clock",
+    "durability": "--durability",
+    "http": "--http",
     "executable": "--mosquitto",
     "filters": "--filter and --carrier",
     "conf": "--conf",
@@ -47,8 +51,9 @@ class Settings:
 
     `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port of the listener
     that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
-    it. `filters`: topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in
-    `RunTime`. `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
+    it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
+    topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
+    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
     """
 
     name: str
@@ -56,6 +61,8 @@ class Settings:
     listen: str = DEFAULT_LISTEN
     conf: str = ""
     on_bad_clock: str = "refuse"
+    durability: str = "buffered"
+    http: str = DEFAULT_HTTP
     executable: str = "/usr/sbin/mosquitto"
     filters: tuple[MarkedFilter, ...] = (MarkedFilter(DEFAULT_FILTER),)
     raw_tokens: bool = False
@@ -73,8 +80,7 @@ class Settings:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of `listen`."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return host_and_port(self.listen)
 
     def check(self, where: str) -> Settings:
         """Raises BrokerError, naming *where* and the setting, for a value out of range."""
@@ -83,6 +89,10 @@ class Settings:
         _require(named, where, "operator", "must be printable text of 1 to 255 bytes")
         _require(_is_address(self.listen), where, "listen", "must be ADDRESS:PORT, as 127.0.0.1:8883 or [::1]:8883")
         _require(self.on_bad_clock in ON_BAD_CLOCK, where, "on_bad_clock", f"must be one of {', '.join(ON_BAD_CLOCK)}")
+        _require(self.durability in DURABILITY, where, "durability", f"must be one of {', '.join(DURABILITY)}")
+        _require(
+            not self.http or _is_loopback(self.http), where, "http", f"must be as {DEFAULT_HTTP}, on loopback, or empty"
+        )
         _require(self.executable.startswith("/"), where, "executable", "must be an absolute path")
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
@@ -216,6 +226,16 @@ def _filter(path: Path, item: object) -> MarkedFilter:
             raise BrokerError(f"{path}: filters: carrier of {item['topic']!r} must be one of {', '.join(CARRIERS)}")
         return MarkedFilter(item["topic"], carrier=CARRIERS[item["carrier"]])
     raise BrokerError(f'{path}: filters: each must be text, or {{ topic = "…", carrier = "…" }}')
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Host and port of ADDRESS:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(address: str) -> bool:
+    return _is_address(address) and ipaddress.ip_address(host_and_port(address)[0]).is_loopback
 
 
 def _is_address(listen: str) -> bool:

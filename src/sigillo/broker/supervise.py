@@ -1,8 +1,8 @@
-"""Starts launcher, broker and archive, follows them, and stops what is left when one of them ends.
+"""Starts log, launcher, broker and archive, follows them, and stops what is left when one of them ends.
 
-Order: the launcher gets ready (log key, epochs, spool), the broker starts with its end of the handshake socket as
-standard input, the archive connects. The end of a run comes in the same order: the broker is stopped, the launcher
-stores the epoch's end, the archive commits what it has.
+Order: the log opens its folder, the launcher gets ready (log key, epochs, spool), the broker starts with its end of the
+handshake socket as standard input, the archive connects. At the end of a run the broker is stopped, the launcher stores
+the epoch's end, the log takes it, the archive commits what it has.
 """
 
 from __future__ import annotations
@@ -16,32 +16,37 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sigillo.broker.account import Accounts
+from sigillo import disk
+from sigillo.broker.account import Account, Accounts
 from sigillo.broker.archiver import archive
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
+from sigillo.broker.log_process import keep_log
+from sigillo.broker.log_server import Folders, serve_log
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
 from sigillo.broker.settings import Settings
 from sigillo.core.errors import SigilloError
 
-_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "archive": 20.0}
+_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "log": 120.0, "archive": 20.0, "server": 5.0}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _HANDLER_S = 0.05
-_CHILDREN = ("broker", "launcher", "archive")
+_CHILDREN = ("broker", "launcher", "log", "archive", "server")
+"""In the order in which they are stopped."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
 
 
 @dataclass(slots=True)
 class _Running:
-    """A child and what it said. `status`: what waitpid said, once it has ended."""
+    """A child and what it said. `status`: what waitpid said, once it has ended; `judged`: its end was reported."""
 
     child: Child
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     status: int | None = None
+    judged: bool = False
 
 
 class Supervisor:
@@ -56,8 +61,9 @@ class Supervisor:
         self._settings: Settings | None = None
         self._stop_requested = self._reload_requested = False
         self._failed = False
-        self._ready = self._started = False
+        self._log_open = self._serving = self._ready = self._started = False
         self._epoch_reason: Value = None
+        self._log_end, self._launchers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._wake_reader, self._wake_writer = socket.socketpair()
 
     def run(self, plan: Callable[[], Plan]) -> bool:
@@ -89,34 +95,71 @@ class Supervisor:
         plan = ask()
         self._ready = self._started = False
         self._epoch_reason = None
-        self._part_with_archive(plan.settings)
+        self._part_with_old(plan.settings)
+        if "log" not in self._running and not self._start_log(plan):
+            return
+        if plan.settings.http and "server" not in self._running and not self._start_server(plan):
+            return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            self._start_worker("launcher", lambda report: launch(plan, ours, report), ours.fileno())
-            while not self._ready and self._all_alive("launcher"):
+            ends = (ours.fileno(), self._launchers_end.fileno())
+            self._start_worker("launcher", lambda report: launch(plan, ours, self._launchers_end, report), *ends)
+            while not self._ready and self._all_alive("launcher", "log"):
                 self._turn(None)
             if not self._ready or self._stop_requested:
                 self._end_launcher_early()
                 return
             self._start_broker(plan, theirs)
-        while not self._started and self._all_alive("broker", "launcher"):
+        while not self._started and self._all_alive("broker", "launcher", "log"):
             self._turn(None)
         if self._started and "archive" not in self._running:
             self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
-        while self._all_alive(*_CHILDREN):
+        while self._all_alive(*self._running):
             self._pass_reload_on(ask)
             self._turn(_HANDLER_S if self._reload_requested else None)
         self._let_follow()
-        by_themselves = [name for name in _CHILDREN if not self._alive(name)]
+        by_themselves = [name for name in self._running if not self._alive(name)]
         self._stop("broker")
         self._wait("launcher")
         self._judge(by_themselves)
 
-    def _part_with_archive(self, settings: Settings) -> None:
-        """The archive lives through epochs; one that was started with other settings does not."""
-        if self._settings not in (None, settings) and "archive" in self._running:
-            self._stop("archive")
-            del self._running["archive"]
+    def _start_log(self, plan: Plan) -> bool:
+        """Start the log; whether it has opened its folder, and nobody wants us to stop."""
+        folder, origin = plan.folder, plan.settings.origin
+        self._start_worker(
+            "log", lambda report: keep_log(folder, origin, self._log_end, report), self._log_end.fileno()
+        )
+        self._log_end.close()
+        while not self._log_open and self._all_alive("log"):
+            self._turn(None)
+        if not self._log_open and not self._alive("log"):
+            self._refuse_start("log")
+        return self._all_alive("log")
+
+    def _start_server(self, plan: Plan) -> bool:
+        """Serve what is public, by somebody who has rights to nothing else; whether all is well so far."""
+        folder, address = plan.folder, plan.settings.http
+        self._serving = False
+        public, epochs = disk.open_folder(folder.log / "public"), disk.open_folder(folder.epochs)
+        try:
+            main = lambda report: serve_log(Folders(public, epochs), address, report)  # noqa: E731
+            self._start_worker("server", main, public, epochs, account=self._accounts.public, locked=False)
+        finally:
+            os.close(public)
+            os.close(epochs)
+        while not self._serving and self._all_alive("server", "log"):
+            self._turn(None)
+        if not self._serving and not self._alive("server"):
+            self._refuse_start("server")
+        return self._all_alive("server", "log")
+
+    def _part_with_old(self, settings: Settings) -> None:
+        """Archive and server live through epochs; those that were started with other settings do not."""
+        if self._settings not in (None, settings):
+            for name in ("archive", "server"):
+                if name in self._running:
+                    self._stop(name)
+                    del self._running[name]
         self._settings = settings
 
     def _pass_reload_on(self, ask: Callable[[], Plan]) -> None:
@@ -146,15 +189,24 @@ class Supervisor:
 
     def _end_launcher_early(self) -> None:
         """Before the broker was started: a launcher that failed has said why; one that is to stop has no epoch yet."""
-        launcher = self._running["launcher"]
+        self._turn(0)
+        if not self._alive("log"):  # the cause, whatever the launcher says of it
+            self._refuse_start("log")
+            return
         if self._alive("launcher"):
-            launcher.child.send(signal.SIGKILL)
+            self._running["launcher"].child.send(signal.SIGKILL)
             self._wait("launcher")
             return
+        self._refuse_start("launcher")
+
+    def _refuse_start(self, name: str) -> None:
+        """A child ended before it was ready. Raises BrokerError where it said why."""
         self._turn(_LAST_WORDS_S)
-        if launcher.status is not None and os.waitstatus_to_exitcode(launcher.status) == FAILED:
-            raise BrokerError(" ".join(launcher.lines))
-        self._judge(["launcher"])
+        ended = self._running[name]
+        if ended.status is not None and os.waitstatus_to_exitcode(ended.status) == FAILED:
+            ended.judged = True
+            raise BrokerError(" ".join(ended.lines))
+        self._judge([name])
 
     def _start_broker(self, plan: Plan, theirs: socket.socket) -> None:
         reader, writer = os.pipe()
@@ -172,7 +224,14 @@ class Supervisor:
         self._follow(child, reader, self._on_broker_line)
         self._report(Event(EventName.BROKER_STARTED, {"pid": child.pid, "command": " ".join(command)}))
 
-    def _start_worker(self, name: str, main: Callable[[Report], None], *keep: int) -> None:
+    def _start_worker(
+        self,
+        name: str,
+        main: Callable[[Report], None],
+        *keep: int,
+        account: Account | None = None,
+        locked: bool = True,
+    ) -> None:
         reader, writer = os.pipe()
         error_reader, error_writer = os.pipe()
 
@@ -180,7 +239,8 @@ class Supervisor:
             os.dup2(error_writer, 2)
             main(reporter(writer))
 
-        child = start_child(name, self._accounts.rest, (writer, error_writer, self._lock, *keep), run)
+        keep = (*keep, self._lock) if locked else keep
+        child = start_child(name, account or self._accounts.rest, (writer, error_writer, *keep), run)
         os.close(writer)
         os.close(error_writer)
         running = self._follow(child, reader, self._on_event_line)
@@ -197,7 +257,11 @@ class Supervisor:
 
     def _on_event_line(self, line: str) -> None:
         event = decode_event(line)
-        if event.name is EventName.READY:
+        if event.name is EventName.LOG_OPENED:
+            self._log_open = True
+        elif event.name is EventName.SERVING:
+            self._serving = True
+        elif event.name is EventName.READY:
             self._ready = True
         elif event.name is EventName.STARTED:
             self._started = True
@@ -277,19 +341,22 @@ class Supervisor:
         excused = {"launcher"} | ({"broker"} if bad or self._epoch_reason in _RESTARTING_REASONS else set())
         for name in _CHILDREN:
             running = ended.get(name)
-            if running is None or running.status is None:
+            if running is None or running.status is None or running.judged:
                 continue
             unasked = name in by_themselves and name not in excused and not self._stop_requested
             if name in bad or unasked:
-                self._failed = True
-                fields: dict[str, Value] = {"child": name, "how": ending(running.status), "lines": list(running.lines)}
-                self._report(Event(EventName.CHILD_DIED, fields))
+                self._report_death(name, running, running.status)
+
+    def _report_death(self, name: str, running: _Running, status: int) -> None:
+        self._failed = running.judged = True
+        fields: dict[str, Value] = {"child": name, "how": ending(status), "lines": list(running.lines)}
+        self._report(Event(EventName.CHILD_DIED, fields))
 
     def _cut_short(self) -> set[str]:
         """Whose bad end is our own stop, early in a start: a broker without its handler for SIGTERM yet, and with it a
         launcher that waited for its plugin."""
-        broker, launcher = self._running.get("broker"), self._running["launcher"]
-        if not self._stop_requested or broker is None or broker.status not in (0, signal.SIGTERM):
+        broker, launcher = self._running.get("broker"), self._running.get("launcher")
+        if not self._stop_requested or not broker or not launcher or broker.status not in (0, signal.SIGTERM):
             return set()
         waited = launcher.status is not None and os.waitstatus_to_exitcode(launcher.status) == FAILED
         return {"broker", "launcher"} if waited and not self._started else {"broker"}
@@ -314,11 +381,14 @@ class Supervisor:
     def _stop_all(self) -> None:
         if self._running:
             self._report(Event(EventName.STOPPING))
-        for name in ("broker", "launcher", "archive"):
+        for name in _CHILDREN:
             if name == "launcher":
                 if self._alive(name):
                     self._wait(name)
             else:
                 self._stop(name)
-        self._turn(0)
+        self._turn(_LAST_WORDS_S)
+        log = self._running.get("log")
+        if log and log.status not in (None, 0, signal.SIGTERM) and not log.judged:  # it could not take the rest
+            self._report_death("log", log, log.status or 0)
         self._report(Event(EventName.STOPPED, {"well": not self._failed}))

@@ -47,6 +47,8 @@ def read_tail(folder: Path, signed: SignedStatement) -> Tail:
 def _segment(path: Path, signed: SignedStatement, findings: list[str]) -> Segment | None:
     try:
         segment = decode_segment(path.read_bytes())
+    except FileNotFoundError:  # all of it is in the log by now
+        return None
     except DecodeError as error:
         findings.append(f"{path}: {error}")
         return None

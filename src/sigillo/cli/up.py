@@ -21,7 +21,7 @@ from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.installation import check_certificate, install, install_plugin
 from sigillo.broker.launcher import Plan
-from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, ON_BAD_CLOCK, Settings, load, merge
+from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, DURABILITY, ON_BAD_CLOCK, Settings, load, merge
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
 from sigillo.core.statement import MarkedFilter
@@ -55,6 +55,17 @@ Examples:
     "--on-bad-clock",
     type=click.Choice(ON_BAD_CLOCK),
     help="While the clock is not synchronised: refuse messages, or mark them as such.  [default: refuse]",
+)
+@click.option(
+    "--durability",
+    type=click.Choice(DURABILITY),
+    help="What an acknowledged mark survives: the death of every process, or also a power cut (one flush for each "
+    "message).  [default: buffered]",
+)
+@click.option(
+    "--http",
+    metavar="ADDR:PORT",
+    help='Where the log is served, on loopback; "" for nowhere.  [default: 127.0.0.1:8380]',
 )
 @click.option("--filter", "topics", multiple=True, metavar="FILTER", help="Topics to mark; may be repeated.")
 @click.option(
@@ -90,6 +101,8 @@ def command(
     listen: str | None,
     operator: str | None,
     on_bad_clock: str | None,
+    durability: str | None,
+    http: str | None,
     conf: Path | None,
     topics: tuple[str, ...],
     carrier: str | None,
@@ -115,6 +128,8 @@ def command(
         "listen": listen,
         "operator": operator,
         "on_bad_clock": on_bad_clock,
+        "durability": durability,
+        "http": http,
         "conf": str(conf.absolute()) if conf else None,
         "filters": _filters(topics, carrier),
         "raw_tokens": raw_tokens,

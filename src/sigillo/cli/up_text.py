@@ -41,6 +41,7 @@ class Narrator:
         self._due = 0.0
         self._linked_before = False
         self._aside: Value = 0
+        self._entries: Value = 0
         self._speakers: dict[EventName, Callable[[_Fields], None]] = {
             EventName.WRITTEN: self._on_written,
             EventName.OTHER_PLUGIN: self._on_other_plugin,
@@ -55,6 +56,11 @@ class Narrator:
             EventName.STOPPED: self._on_stopped,
             EventName.COUNTERS: self._on_counters,
             EventName.ACCOUNTS: self._on_accounts,
+            EventName.LOG_OPENED: self._on_log_opened,
+            EventName.LOG_BEHIND: self._on_log_behind,
+            EventName.LOGGED: self._on_logged,
+            EventName.LOG_FINDING: self._on_log_finding,
+            EventName.SERVING: self._on_serving,
             EventName.READY: self._on_ready,
             EventName.STARTED: self._on_started,
             EventName.ENDED: self._on_ended,
@@ -109,7 +115,25 @@ class Narrator:
     def _on_killed(self, fields: _Fields) -> None:
         self._say(f"error: the {fields['child']} did not stop within {fields['patience_s']} s and was killed")
 
+    def _on_log_opened(self, fields: _Fields) -> None:
+        self._entries = fields["size"]
+        self._say(f"the log has {self._entries} entries; checkpoint in {self._folder.log / 'public'}")
+
+    def _on_serving(self, fields: _Fields) -> None:
+        self._say(f"the log is served at {fields['url']}")
+
+    def _on_log_behind(self, _fields: _Fields) -> None:
+        self._say("waiting for the log to take what the epoch before left")
+
+    def _on_logged(self, fields: _Fields) -> None:
+        self._entries = fields["size"]
+
+    def _on_log_finding(self, fields: _Fields) -> None:
+        self._say(f"warning: log: {fields['finding']}")
+
     def _on_stopped(self, fields: _Fields) -> None:
+        if self._entries:
+            self._say(f"the log has {self._entries} entries")
         self._say("stopped" if fields["well"] else "stopped after an error")
 
     def _on_counters(self, fields: _Fields) -> None:

@@ -15,6 +15,8 @@ MAX_PACKET: Final = 65_536
 MAX_RATE: Final = 1_000_000
 MAX_PAYLOAD: Final = 268_435_455
 MAX_PATH: Final = 4_096
+MAX_BEACON: Final = 8_192
+"""Bytes of the signed note that a CHECKPOINT can carry."""
 
 
 class PacketType(IntEnum):
@@ -76,9 +78,10 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class NewCheckpoint:
-    """CHECKPOINT, launcher → plugin: the log's newest checkpoint."""
+    """CHECKPOINT, launcher → plugin: the log's newest checkpoint. `note`: what to publish, empty for nothing."""
 
     checkpoint: Checkpoint
+    note: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def encode_packet(packet: Packet) -> bytes:
         case NewCheckpoint():
             size, root = packet.checkpoint.size, packet.checkpoint.root
             decode_checkpoint([size, root], "CHECKPOINT")
-            encoded = bytes([PacketType.CHECKPOINT]) + size.to_bytes(8, "big") + root
+            encoded = bytes([PacketType.CHECKPOINT]) + size.to_bytes(8, "big") + root + _note(packet.note)
         case Counters():
             counts = [integer(getattr(packet, field.name), field.name) for field in fields(Counters)]
             encoded = bytes([PacketType.COUNTERS]) + cbor.encode(counts, "COUNTERS")
@@ -146,14 +149,19 @@ def decode_packet(data: bytes) -> Packet:
         case PacketType.GO:
             return Go(byte_string(body, "GO"))
         case PacketType.CHECKPOINT:
-            byte_string(body, "CHECKPOINT", 40)
-            return NewCheckpoint(decode_checkpoint([int.from_bytes(body[:8], "big"), body[8:]], "CHECKPOINT"))
+            byte_string(body, "CHECKPOINT", 40, 40 + MAX_BEACON)
+            size, root, note = int.from_bytes(body[:8], "big"), body[8:40], body[40:]
+            return NewCheckpoint(decode_checkpoint([size, root], "CHECKPOINT"), note)
         case PacketType.COUNTERS:
             names = [field.name for field in fields(Counters)]
             counts = array(cbor.decode(body, "COUNTERS"), "COUNTERS", len(names))
             return Counters(*(integer(count, name) for count, name in zip(counts, names, strict=True)))
         case other:
             raise DecodeError("packet", f"type {other} is none of 1…5")
+
+
+def _note(note: bytes) -> bytes:
+    return byte_string(note, "CHECKPOINT note", 0, MAX_BEACON)
 
 
 def _decode_state(body: bytes) -> State:

@@ -1,0 +1,214 @@
+"""A thin HTTP server on loopback: the log as C2SP tlog-tiles asks, and what runs here (`/build`).
+
+Only names of the two formats are opened, below folders that were opened before the process gave its rights up: it needs
+no right to `log/`, and as root it has none. Whoever speaks slowly, or not at all, is cut off; a proxy goes in front.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from sigillo.broker.error import BrokerError
+from sigillo.broker.event import Event, EventName, Report
+from sigillo.broker.settings import host_and_port
+from sigillo.core.epoch import decode_statement
+from sigillo.core.errors import DecodeError
+from sigillo.core.tile import Tile
+
+MAX_CONNECTIONS = 64
+IDLE_S = 10.0
+"""Longest wait for a byte, of one that comes or one that is taken."""
+LIFE_S = 60.0
+"""Longest life of a connection: a client that sends a byte now and then does not hold it for ever."""
+_MAX_FILE = 1024 * 1024
+_STATEMENT = re.compile(r"\d{10}\.cose")
+_TEXT, _OCTETS, _JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
+_SHORT, _FOR_EVER = "no-cache", "public, max-age=31536000, immutable"
+_INDEX = """\
+The log of a certified MQTT broker (Sigillo). Everything here is public, and proves itself or nothing.
+
+/checkpoint                    the newest signed checkpoint (C2SP tlog-checkpoint)
+/tile/<L>/<N>[.p/<W>]          Merkle tree hashes (C2SP tlog-tiles)
+/tile/entries/<N>[.p/<W>]      log entries, 45 bytes each
+/build                         what the newest epoch states to run, as JSON
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Descriptors of `log/public` and `epochs`."""
+
+    public: int
+    epochs: int
+
+
+def serve_log(folders: Folders, address: str, report: Report) -> None:
+    """Serve until SIGTERM. Reports `serving`. Raises BrokerError where nothing can listen on *address*."""
+    stop, stopper = socket.socketpair()
+    stopper.setblocking(False)
+    signal.set_wakeup_fd(stopper.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    with LogServer(address, folders) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        report(Event(EventName.SERVING, {"url": server.url}))
+        stop.recv(1)
+        server.shutdown()
+
+
+class LogServer(ThreadingHTTPServer):
+    """The server on one address, at most MAX_CONNECTIONS connections at once."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, address: str, folders: Folders) -> None:
+        """*address*: as the setting `http`. Raises BrokerError."""
+        host, port = host_and_port(address)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.folders = folders
+        self._open: dict[socket.socket, float] = {}
+        self._guard = threading.Lock()
+        try:
+            super().__init__((host, port), Handler)
+        except OSError as error:
+            raise BrokerError(
+                f"{address}: the log cannot be served there ({error.strerror}); choose another address with http in "
+                'sigillo.toml, --http the first time, or "" to serve nothing'
+            ) from None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host, port = self.server_address[:2]
+        return f"http://[{host!s}]:{port}/" if self.address_family is socket.AF_INET6 else f"http://{host!s}:{port}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread; close it at once where there are too many."""
+        with self._guard:
+            full = len(self._open) >= MAX_CONNECTIONS
+            if not full:
+                self._open[request] = time.monotonic()
+        if full:
+            super().shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """The end of a connection."""
+        with self._guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Now and then: cut off who has been here too long."""
+        with self._guard:
+            old = [request for request, since in self._open.items() if time.monotonic() - since > LIFE_S]
+        for request in old:
+            try:
+                request.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # gone already
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no matter."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection: GET and HEAD of what `_INDEX` names, 404 for the rest."""
+
+    server: LogServer
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_S
+    server_version, sys_version = "sigillo", ""
+
+    def do_GET(self) -> None:
+        """Answer with the content."""
+        self._answer(with_content=True)
+
+    def do_HEAD(self) -> None:
+        """The same, without it."""
+        self._answer(with_content=False)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the library's name
+        """Nothing: standard error is for failures."""
+
+    def _answer(self, *, with_content: bool) -> None:
+        found = self._find()
+        status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
+        content, kind, cache = found or (b"not found\n", _TEXT, _SHORT)
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", cache)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        if with_content:
+            self.wfile.write(content)
+
+    def _find(self) -> tuple[bytes, str, str] | None:
+        """Content, type and caching of a path. A tile's path has one spelling: nothing else reaches the disk."""
+        if self.path == "/":
+            return _INDEX.encode(), _TEXT, _SHORT
+        if self.path == "/build":
+            return build(self.server.folders.epochs), _JSON, _SHORT
+        name = self.path[1:]
+        if name != "checkpoint":
+            try:
+                Tile.from_path(name)
+            except DecodeError:
+                return None
+        content = _read(self.server.folders.public, name)
+        if content is None:
+            return None
+        return (content, _TEXT, _SHORT) if name == "checkpoint" else (content, _OCTETS, _FOR_EVER)
+
+
+def build(epochs: int) -> bytes:
+    """JSON of what the newest stated epoch runs; null where nothing is known. *epochs*: descriptor of the folder."""
+    names = sorted(name for name in os.listdir(epochs) if _STATEMENT.fullmatch(name))
+    facts: dict[str, object] = dict.fromkeys(
+        (
+            "operator",
+            "epoch",
+            "epoch_id",
+            "binary_hash",
+            "plugin_hash",
+            "configuration_hash",
+            "source_commit",
+            "build_date",
+        )
+    )
+    data = _read(epochs, names[-1]) if names else None
+    if data is not None:
+        signed = decode_statement(data)
+        stated = signed.statement
+        facts |= {
+            "operator": stated.operator,
+            "epoch": stated.number,
+            "epoch_id": signed.epoch_id.hex(),
+            "binary_hash": stated.executable_hash.hex(),
+            "plugin_hash": stated.plugin_hash.hex(),
+            "configuration_hash": stated.configuration_hash.hex(),
+        }
+    return (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _read(folder: int, name: str) -> bytes | None:
+    """A file below an open folder, None where there is none."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(_MAX_FILE)
