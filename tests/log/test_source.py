@@ -96,7 +96,10 @@ LIES: dict[str, tuple[Change, str]] = {
     "signed by another key": (lambda o: o.mark(signed_by=ed25519_key("other")), "signature does not verify"),
     "of another epoch": (lambda o: o.mark(kid=b"e" * 32), "of another epoch"),
     "chain broken": (lambda o: o.mark(previous=b"p" * 32), "its principal's mark before"),
-    "principal's count skipped": (lambda o: o.record(M, 3, o.broker.mark(TOPIC, b"", "crate-0", count=3).mark), "before"),
+    "principal's count skipped": (
+        lambda o: o.record(M, 3, o.broker.mark(TOPIC, b"", "crate-0", count=3).mark),
+        "before",
+    ),
     "time goes back": (lambda o: o.mark(time_ns=1), "its time is before"),
     "checkpoint that is longer than what precedes": (
         lambda o: o.mark(checkpoint=Checkpoint(99, b"r" * 32)),

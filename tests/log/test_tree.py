@@ -36,7 +36,9 @@ def grow(tree: Tree, size: int) -> None:
     tree.write()
 
 
-@pytest.mark.parametrize("sizes", [(1, 2, 3), (255, 256, 257), (511, 513, 1024), (5, 700, 701), (65_535, 65_536, 65_792)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 2, 3), (255, 256, 257), (511, 513, 1024), (5, 700, 701), (65_535, 65_536, 65_792)]
+)
 def test_grows_as_the_reference(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     tree = Tree(tmp_path, 0, EMPTY_ROOT)
     for old, size in pairwise((0, *sizes)):

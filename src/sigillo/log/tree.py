@@ -27,7 +27,7 @@ from sigillo.core.tile import (
     tile_in_tree,
     tiles,
 )
-from sigillo.log.error import RESTORED, LogError, MissingFile
+from sigillo.log.error import RESTORED, STOPPED, LogError, MissingFile, naming
 from sigillo.log.tile_file import TileFiles
 
 _FLUSHERS: Final = 8
@@ -84,7 +84,7 @@ class Tree:
         return tree_root(size, TileFiles(self._public).reader(size))
 
     def write(self) -> None:
-        """T1 to T4: write what the tree has with the leaves taken, and had not without them. Raises OSError."""
+        """T1 to T4: write what the tree has with the leaves taken, and had not without them. Raises OSError, LogError."""
         contents = list(self.contents())
         for folder in dict.fromkeys(self._path(tile).parent for tile, _ in contents):
             self._make_folder(folder)
@@ -93,7 +93,7 @@ class Tree:
             for tile, data in contents:
                 descriptors.append(_create(_fresh(self._path(tile))))
                 disk.write_all(descriptors[-1], data)  # T1
-            list(self._pool.map(os.fsync, descriptors))  # T2
+            list(self._pool.map(_flush, (self._path(tile) for tile, _ in contents), descriptors))  # T2
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -177,6 +177,11 @@ class Tree:
             folder.mkdir(exist_ok=True)
             folder.chmod(0o755)
             disk.sync_folder(folder.parent)
+
+
+def _flush(path: Path, descriptor: int) -> None:
+    with naming(path, STOPPED):
+        os.fsync(descriptor)
 
 
 def _fresh(path: Path) -> Path:
