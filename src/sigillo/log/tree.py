@@ -84,7 +84,7 @@ class Tree:
         return tree_root(size, TileFiles(self._public).reader(size))
 
     def write(self) -> None:
-        """T1 to T4: write what the tree has with the leaves taken, and had not without them. Raises OSError, LogError."""
+        """T1 to T4: write what the tree has with the leaves taken, and had not before. Raises OSError, LogError."""
         contents = list(self.contents())
         for folder in dict.fromkeys(self._path(tile).parent for tile, _ in contents):
             self._make_folder(folder)
