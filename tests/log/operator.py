@@ -87,7 +87,11 @@ class Operator:
         epoch = broker.epoch
         assert epoch
         broker.clock_ns += SECOND
-        values = {"last_sequence": epoch.sequence, "time_ns": broker.clock_ns, "last": epoch.last} | lies
+        values: dict[str, Any] = {
+            "last_sequence": epoch.sequence,
+            "time_ns": broker.clock_ns,
+            "last": epoch.last,
+        } | lies
         end = EpochEnd(clock=broker.clock, reason=EndReason.STOP, **values)
         self.record(Kind.EPOCH_END, end.last_sequence, encode_epoch_end(end, epoch.epoch_id, epoch.key.sign))
         broker._close(HowEnded.CLEAN, end.last_sequence, end.time_ns)

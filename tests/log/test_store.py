@@ -88,7 +88,7 @@ def test_a_hole_in_the_tail_ends_it_also_before_a_whole_segment(tmp_path: Path) 
 
 def test_a_store_that_does_not_reach_the_size_is_refused(tmp_path: Path) -> None:
     filled(tmp_path / "store", 15).close()
-    with pytest.raises(LogError, match="0000000001.objects: entry 15, .*the checkpoint has size 16"):
+    with pytest.raises(LogError, match=r"0000000001.objects: entry 15, .*the checkpoint has size 16"):
         Store(tmp_path / "store", KEY_ID).recover(16)
 
 
@@ -132,8 +132,8 @@ def test_the_index_is_only_a_cache(tmp_path: Path, damage: str) -> None:
 
 def test_a_missing_or_foreign_segment_is_named(tmp_path: Path) -> None:
     filled(tmp_path / "store", 25).close()
-    with pytest.raises(LogError, match="0000000000.objects: does not begin with the header"):
+    with pytest.raises(LogError, match=r"0000000000.objects: does not begin with the header"):
         StoreReader(tmp_path / "store", b"l" * 32)
     (tmp_path / "store/0000000001.objects").unlink()
-    with pytest.raises(LogError, match="0000000001.objects: is missing"):
+    with pytest.raises(LogError, match=r"0000000001.objects: is missing"):
         StoreReader(tmp_path / "store", KEY_ID)

@@ -42,14 +42,19 @@ class SpoolCursor:
 
     def records(self) -> Iterator[Record]:
         """The records that are there now. Raises Refusal where one does not hold, DecodeError, OSError."""
+        failed: tuple[int, int] | None = None
         while True:
             end: SegmentEnd | None = None
             if self.segment >= 0:
                 end = yield from self._segment_records()
-            if not self._advance():
-                if end and end.ending is Ending.TORN:
-                    raise Refusal(end.reason)
-                return
+            place = self.segment, self._offset
+            try:
+                if not self._advance(end):
+                    return
+            except (Refusal, DecodeError):
+                if failed == place:
+                    raise
+                failed = place  # the plugin may have gone on since the segment was read: look once more
 
     def alive(self) -> bool:
         """Whether the broker of this epoch lives: its plugin holds the lock of the folder. Raises OSError."""
@@ -88,14 +93,19 @@ class SpoolCursor:
                     return found
                 torn = found.ending is Ending.TORN  # the plugin may have been writing it: look once more
 
-    def _advance(self) -> bool:
+    def _advance(self, end: SegmentEnd | None) -> bool:
         """Go to the next segment that begins with a record that is wanted, or one that precedes it.
 
-        So a segment that came back after a power cut, with other content, is passed over. Raises Refusal, DecodeError
-        where no such segment is there, and one that is no segment of this epoch.
+        So a segment that came back after a power cut, with other content, is passed over. *end*: of the present one.
+        Raises Refusal, DecodeError where no such segment is there, and one is wrong, or records are missing.
         """
         problem: Refusal | DecodeError | None = None
-        for number in self._numbers():
+        numbers = self._numbers()
+        if end and end.ending is Ending.TORN:
+            problem = Refusal(end.reason)
+        elif end and end.ending is Ending.CONTINUES and numbers[-1:] == [self.segment]:
+            problem = Refusal("it goes on in a segment that is not there")
+        for number in numbers:
             if number > self.segment:
                 try:
                     size = self._begins_in_time(self._path(number))
@@ -110,7 +120,7 @@ class SpoolCursor:
         return False
 
     def _begins_in_time(self, path: Path) -> int:
-        """The size of a segment whose first record is not behind the wanted one; else 0."""
+        """The size of a segment whose first record is not behind the wanted one; 0 where it has none."""
         with path.open("rb") as file:
             data = file.read(HEADER_SIZE + RECORD_HEADER_SIZE)
             header = decode_header(data)
@@ -119,7 +129,11 @@ class SpoolCursor:
             first = decode_record(data, HEADER_SIZE)
             if not isinstance(first, Record) and first.ending is Ending.TORN:  # there is more of it
                 first = decode_record(data + file.read(), HEADER_SIZE)
-        return header.size if isinstance(first, Record) and first.sequence <= self._wanted() else 0
+        if not isinstance(first, Record):
+            return 0
+        if first.sequence > self._wanted():
+            raise Refusal(f"{path} begins with {first.sequence}, so that {self._wanted()} is missing")
+        return header.size
 
     def _numbers(self) -> list[int]:
         """Numbers of the segments that are there, ascending."""

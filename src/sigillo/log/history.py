@@ -13,6 +13,7 @@ from typing import Final
 from sigillo.core.bytes import object_hash
 from sigillo.core.entry import Kind, LogEntry, encode_entry
 from sigillo.core.epoch import SignedStatement, decode_epoch_end, decode_statement
+from sigillo.core.errors import MerkleError
 from sigillo.core.heads import HeadTable, decode_heads, encode_heads, head_of
 from sigillo.core.mark import Checkpoint, SignedMark, decode_mark
 from sigillo.core.note import LogKey
@@ -197,6 +198,10 @@ class History:
             return
         if named.size > self.size:
             raise Refusal(f"it names a checkpoint of size {named.size}, but only {self.size} entries precede it")
-        if self._root_at(named.size) != named.root:
+        try:
+            found = self._root_at(named.size)
+        except MerkleError:  # longer than what was ever signed
+            found = b""
+        if found != named.root:
             raise Refusal(f"it names a checkpoint of size {named.size} that is not of this log")
         self._named = named
