@@ -22,6 +22,7 @@ COMMANDS = {
     "up": "Run the certified broker (operator).",
     "device": "Make, enrol and simulate devices; sign as one.",
     "evidence": "Write an evidence file from an archive.",
+    "log": "Check, show and prove the operator's log.",
 }
 _UNUSABLE, _INTERRUPTED = 2, 130
 

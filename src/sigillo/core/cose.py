@@ -6,6 +6,8 @@ object of one kind never passes as another. Signing is the caller's: this module
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -202,7 +204,9 @@ _SMALL_ORDER: Final = frozenset({0, 1, _FIELD_PRIME - 1, _ORDER_8, _FIELD_PRIME 
 """The y of all eight points whose order divides 8, for either sign of x (table 1 of "Taming the many EdDSAs")."""
 
 
-def _decode_protected(protected_bytes: bytes, form: Form) -> dict[int, object]:
+@lru_cache(16)
+def _decode_protected(protected_bytes: bytes, form: Form) -> Mapping[int, object]:
+    """The header as a map that nobody changes: all marks of an epoch have the same, so it is decoded once."""
     name = f"{form.kind} protected header"
     value = cbor.decode(protected_bytes, name)
     if isinstance(value, dict) and value.get(TYP) != form.typ:
@@ -213,4 +217,4 @@ def _decode_protected(protected_bytes: bytes, form: Form) -> dict[int, object]:
         raise DecodeError(name, f"algorithm {header[ALG]} is not used here")
     if form.kid:
         byte_string(header[KID], f"{name} kid", *form.kid)
-    return header
+    return MappingProxyType(header)

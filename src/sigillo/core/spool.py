@@ -44,6 +44,11 @@ class Record:
     object_bytes: bytes
     offset: int
 
+    @property
+    def end(self) -> int:
+        """Where the next record begins."""
+        return self.offset + _aligned(RECORD_HEADER_SIZE + len(self.object_bytes))
+
 
 class Ending(Enum):
     """How the records of a segment end."""
@@ -84,17 +89,17 @@ def decode_segment(data: bytes, last_sequence: int | None = None) -> Segment:
     later segment may have any sequence, and only from there on they must run without hole.
     Raises DecodeError where the header is not one; a record that does not hold ends the reading as TORN.
     """
-    header = _decode_header(data)
+    header = decode_header(data)
     records: list[Record] = []
     offset = HEADER_SIZE
     while True:
-        found = _read(data, offset)
+        found = decode_record(data, offset)
         if isinstance(found, Record):
             reason = _refusal(found, header, records, last_sequence)
             if not reason:
                 records.append(found)
                 last_sequence = found.sequence
-                offset += _aligned(RECORD_HEADER_SIZE + len(found.object_bytes))
+                offset = found.end
                 continue
             found = SegmentEnd(Ending.TORN, offset, reason)
         if found.ending is Ending.FULL and len(data) < header.size and not _is_over(records):
@@ -104,19 +109,8 @@ def decode_segment(data: bytes, last_sequence: int | None = None) -> Segment:
         return Segment(header, tuple(records), found, last_sequence)
 
 
-def encode_header(header: SegmentHeader) -> bytes:
-    """The 64 bytes of a segment header."""
-    return _HEADER.pack(MAGIC, header.epoch, header.segment, header.epoch_id, header.size)
-
-
-def encode_record(kind: Kind, sequence: int, object_bytes: bytes) -> bytes:
-    """A whole record with its padding, as the plugin writes it."""
-    rest = _RECORD.pack(0, 0, kind, bytes(7), sequence)[8:] + object_bytes
-    record = struct.pack(">II", len(object_bytes), zlib.crc32(rest)) + rest
-    return record.ljust(_aligned(len(record)), b"\0")
-
-
-def _decode_header(data: bytes) -> SegmentHeader:
+def decode_header(data: bytes) -> SegmentHeader:
+    """Header of the segment that *data* is, or begins. Raises DecodeError."""
     if len(data) < HEADER_SIZE:
         raise DecodeError("spool segment", f"is {len(data)} bytes long, shorter than its header")
     magic, epoch, segment, epoch_id, size = _HEADER.unpack_from(data)
@@ -129,8 +123,8 @@ def _decode_header(data: bytes) -> SegmentHeader:
     return SegmentHeader(epoch, segment, epoch_id, size)
 
 
-def _read(data: bytes, offset: int) -> Record | SegmentEnd:
-    """The record at `offset`, judged by itself, or why there is none."""
+def decode_record(data: bytes, offset: int) -> Record | SegmentEnd:
+    """The record at `offset` (a multiple of 8), judged by itself, or why there is none. Never raises."""
     if len(data) - offset < RECORD_HEADER_SIZE:
         return SegmentEnd(Ending.FULL, min(offset, len(data)))
     length, crc, kind, zeros, sequence = _RECORD.unpack_from(data, offset)
@@ -149,6 +143,18 @@ def _read(data: bytes, offset: int) -> Record | SegmentEnd:
     if any(zeros) or any(padding):
         return SegmentEnd(Ending.TORN, offset, "bytes that must be zero are not")
     return Record(Kind(kind), sequence, data[offset + RECORD_HEADER_SIZE : end], offset)
+
+
+def encode_header(header: SegmentHeader) -> bytes:
+    """The 64 bytes of a segment header."""
+    return _HEADER.pack(MAGIC, header.epoch, header.segment, header.epoch_id, header.size)
+
+
+def encode_record(kind: Kind, sequence: int, object_bytes: bytes) -> bytes:
+    """A whole record with its padding, as the plugin writes it."""
+    rest = _RECORD.pack(0, 0, kind, bytes(7), sequence)[8:] + object_bytes
+    record = struct.pack(">II", len(object_bytes), zlib.crc32(rest)) + rest
+    return record.ljust(_aligned(len(record)), b"\0")
 
 
 def _refusal(record: Record, header: SegmentHeader, before: list[Record], last_sequence: int | None) -> str:
@@ -173,7 +179,7 @@ def _is_over(records: list[Record]) -> bool:
 
 def _valid_behind(data: bytes, offset: int) -> bool:
     places = range(offset + ALIGNMENT, len(data) - RECORD_HEADER_SIZE, ALIGNMENT)
-    return any(isinstance(_read(data, place), Record) for place in places)
+    return any(isinstance(decode_record(data, place), Record) for place in places)
 
 
 def _aligned(length: int) -> int:
