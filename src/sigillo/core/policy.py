@@ -154,6 +154,7 @@ class Policy:
             "clock.allow_unknown_bound": self.clock.allow_unknown_bound,
             "clock.allow_unsynchronised": self.clock.allow_unsynchronised,
             "missing.allow_withheld": self.missing.allow_withheld,
+            "missing.allow_not_held": self.missing.allow_not_held,
             "missing.allow_lost": self.missing.allow_lost,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
