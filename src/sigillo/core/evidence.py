@@ -277,65 +277,65 @@ def decode_note_text(text: str, field: str) -> SignedCheckpoint:
 def decode_line(data: bytes, number: int) -> Line:
     """Decode one line (without its LF); *number* is for errors. Raises DecodeError naming line and member."""
     where = f"line {number}"
-    value = _canonical_object(data, where)
+    value = canonical_object(data, where)
     kind = value.get("type")
-    fields = _Members(value, where)
+    fields = Members(value, where)
     decode = _DECODE.get(kind) if isinstance(kind, str) else None
     if decode is None:
         fields.refuse("type", f"must be one of {', '.join(_DECODE)}")
     return decode(fields)
 
 
-def _header(fields: _Members) -> Header:
+def _header(fields: Members) -> Header:
     fields.exactly({"format", "version", "log"})
     if fields.text("format") != FORMAT or fields.integer("version") != VERSION:
         fields.refuse("format", f'this program reads format "{FORMAT}" version {VERSION}')
     return Header(fields.boolean("log"))
 
 
-def _certificate(fields: _Members) -> CertificateLine:
+def _certificate(fields: Members) -> CertificateLine:
     fields.exactly({"device", "chain"})
     return CertificateLine(fields.device("device"), fields.chain("chain"))
 
 
-def _epoch(fields: _Members) -> EpochLine:
+def _epoch(fields: Members) -> EpochLine:
     fields.exactly({"statement"}, {"index", "skip"})
     return EpochLine(fields.binary("statement"), fields.index(), fields.skip())
 
 
-def _message(fields: _Members) -> MessageLine:
+def _message(fields: Members) -> MessageLine:
     fields.exactly({"topic", "payload", "mark"}, {"index", "skip"})
     payload = None if fields.is_null("payload") else fields.binary("payload")
     return MessageLine(fields.text("topic"), payload, fields.binary("mark"), fields.index(), fields.skip())
 
 
-def _end(fields: _Members) -> EndLine:
+def _end(fields: Members) -> EndLine:
     fields.exactly({"end"}, {"index", "skip"})
     return EndLine(fields.binary("end"), fields.index(), fields.skip())
 
 
-def _heads(fields: _Members) -> HeadsLine:
+def _heads(fields: Members) -> HeadsLine:
     fields.exactly({"heads", "index"}, {"skip"})
     return HeadsLine(fields.binary("heads"), fields.index(), fields.skip())
 
 
-def _head(fields: _Members) -> HeadLine:
+def _head(fields: Members) -> HeadLine:
     fields.exactly({"principal", "proof"})
     return HeadLine(fields.text("principal"), fields.binary("proof"))
 
 
-def _stop(fields: _Members) -> StopLine:
+def _stop(fields: Members) -> StopLine:
     fields.exactly({"size", "root"}, {"skip"})
     return StopLine(fields.integer("size"), fields.hash("root"), fields.skip())
 
 
-def _trailer(fields: _Members) -> Trailer:
+def _trailer(fields: Members) -> Trailer:
     fields.exactly({"certificates", "epochs", "messages"}, {"checkpoint", "skip"})
     counts = fields.integer("epochs"), fields.integer("messages"), fields.integer("certificates")
     return Trailer(*counts, fields.text("checkpoint") if fields.has("checkpoint") else None, fields.skip())
 
 
-class _Members:
+class Members:
     """Typed access to the members of one line."""
 
     def __init__(self, value: dict[str, Any], where: str) -> None:
@@ -387,10 +387,16 @@ class _Members:
     def skip(self) -> Skip:
         if not self.has("skip"):
             return ()
-        values = self._value["skip"]
-        if not (isinstance(values, list) and values and all(isinstance(value, str) for value in values)):
-            self.refuse("skip", "must be a list of one hash or more")
-        return tuple(self._checked_hash(self._decoded(value, "skip"), "skip") for value in values)
+        hashes = self.hashes("skip")
+        if not hashes:
+            self.refuse("skip", "is empty; without a hash it is not there")
+        return hashes
+
+    def hashes(self, member: str) -> tuple[bytes, ...]:
+        values = self._value[member]
+        if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+            self.refuse(member, "must be a list of hashes")
+        return tuple(self._checked_hash(self._decoded(value, member), member) for value in values)
 
     def _checked_hash(self, value: bytes, member: str) -> bytes:
         if len(value) != HASH_SIZE:
@@ -421,7 +427,7 @@ class _Members:
             self.refuse(member, error.reason)
 
 
-_DECODE: Mapping[str, Callable[[_Members], Line]] = {
+_DECODE: Mapping[str, Callable[[Members], Line]] = {
     "header": _header,
     "certificate": _certificate,
     "epoch": _epoch,
@@ -438,7 +444,8 @@ def _shown(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:32]}…"
 
 
-def _canonical_object(data: bytes, where: str) -> dict[str, Any]:
+def canonical_object(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a line that is exactly its canonical form. Raises DecodeError at *where*."""
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -449,7 +456,7 @@ def _canonical_object(data: bytes, where: str) -> dict[str, Any]:
         )
         if not isinstance(value, dict):
             raise DecodeError(where, "must be a JSON object")
-        again = _canonical(value)
+        again = canonical(value)
     except UnicodeDecodeError as error:
         raise DecodeError(where, f"is not UTF-8 (byte {error.start} of the line); is this evidence?") from error
     except UnicodeEncodeError as error:
@@ -486,7 +493,8 @@ def _refuse_number(_text: str) -> NoReturn:
     raise _RefusedJsonError("has a number that is not a whole number")
 
 
-def _canonical(value: dict[str, Any]) -> bytes:
+def canonical(value: dict[str, Any]) -> bytes:
+    """The canonical form of a JSON object, without LF. Raises UnicodeEncodeError for text that is not UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
@@ -505,13 +513,13 @@ def encode_line(line: Line) -> bytes:
     """The canonical bytes of a line, with its LF. Raises DecodeError for one that would not be read: over 2 MiB, or
     with text that is not UTF-8.
     """
-    value: dict[str, Any] = {"type": line.kind, **_members(line)}
+    value: dict[str, Any] = {"type": line.kind, **_own_members(line)}
     if not isinstance(line, Header | CertificateLine | HeadLine) and line.skip:
         value["skip"] = [base64url_encode(item) for item in line.skip]
     if isinstance(line, EntryLine) and line.index is not None:
         value["index"] = line.index
     try:
-        data = _canonical(value) + b"\n"
+        data = canonical(value) + b"\n"
     except UnicodeEncodeError as error:
         raise DecodeError("line", _HALF_PAIR) from error
     if len(data) > MAX_LINE:
@@ -519,7 +527,7 @@ def encode_line(line: Line) -> bytes:
     return data
 
 
-def _members(line: Line) -> dict[str, Any]:
+def _own_members(line: Line) -> dict[str, Any]:
     """The members of a line, without those that all entries have."""
     if isinstance(line, Header):
         return {"format": FORMAT, "version": VERSION, "log": line.log}
