@@ -10,8 +10,10 @@ from typing import Any
 
 from cryptography import x509
 
+from sigillo.core.accusation import Accusation, decode_accusation, encode_accusation, prove
 from sigillo.core.appraise import appraise
 from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signing_key
+from sigillo.core.contradiction import Source, find
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind
 from sigillo.core.evidence import CertificateLine, Line
@@ -24,6 +26,7 @@ from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REFUSED
 from ..vector.file import Value, format_vector
+from .accused import pairs
 from .broker import HASHES, NOW_NS, SECOND, evidence_file
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
@@ -52,7 +55,30 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates()
+    return made | certificates() | accusations()
+
+
+def accusations() -> dict[str, bytes]:
+    """Each kind, proved; and some that are unreadable or prove nothing."""
+    made: dict[str, bytes] = {}
+    honest_policy = honest().policy
+    made["accusation/accept/policy.toml"] = encode_policy(honest_policy).encode()
+    for kind, (first, second, policy) in pairs().items():
+        found = find(*(Source(lambda data=data: split_lines([data])) for data in (first, second)))
+        accusation = next(found_one for found_one in found if found_one.kind == kind)
+        data = encode_accusation(accusation)
+        made[f"accusation/accept/{kind}.json"] = data
+        made[f"accusation/accept/{kind}.txt"] = f"{prove(accusation, policy)}\n".encode()
+    marks, named = made["accusation/accept/marks.json"], made["accusation/accept/mark-checkpoint.json"]
+    decoded = decode_accusation(marks)
+    same = {**decoded.objects, "second": decoded.objects["first"]}
+    made["accusation/reject/not-proved-one-mark-twice.json"] = encode_accusation(Accusation("marks", same))
+    shorter = dataclasses.replace(decode_accusation(named), rest=())
+    made["accusation/reject/not-proved-hashes-missing.json"] = encode_accusation(shorter)
+    made["accusation/reject/unreadable-two-lines.json"] = marks + marks
+    made["accusation/reject/unreadable-another-kind.json"] = marks.replace(b'"kind":"marks"', b'"kind":"mark"')
+    made["accusation/reject/unreadable-no-line-feed.json"] = marks[:-1]
+    return made
 
 
 def certificates() -> dict[str, bytes]:
@@ -391,7 +417,7 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    folders = (VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
+    folders = (VECTORS / "accusation", VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 

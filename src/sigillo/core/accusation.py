@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from sigillo.core.errors import AccusationError, DecodeError, MerkleError, Signa
 from sigillo.core.evidence import Members, canonical, canonical_object
 from sigillo.core.line import MAX_LINE
 from sigillo.core.mark import Checkpoint, SignedMark, decode_mark
-from sigillo.core.merkle import CompactRange, decompose
+from sigillo.core.merkle import CompactRange
 from sigillo.core.policy import Policy
 from sigillo.core.signature import verify_by_epoch_key
 from sigillo.core.step import check_log_key, check_statement
@@ -81,6 +81,12 @@ def decode_accusation(data: bytes) -> Accusation:
     }
     lists = (fields.hashes("prefix"), fields.hashes("rest")) if "prefix" in members else ((), ())
     return Accusation(kind, objects, *lists)
+
+
+def is_accusation(data: bytes) -> bool:
+    """Whether the first bytes of a file, up to the longest accusation and one more, claim to be one."""
+    one_line = len(data) <= MAX_LINE and data.find(b"\n") in (-1, len(data) - 1)
+    return one_line and b'"format":"sigillo-accusation"' in data
 
 
 def _is_note(kind: str, member: str) -> bool:
@@ -151,9 +157,8 @@ def _named(accusation: Accusation, policy: Policy, verified: VerifiedStatement, 
     head = _head(accusation.objects["checkpoint"], policy)
     _require(head.origin == verified.operator.log_key.name, "the checkpoint is of another operator's log")
     _no_prefix(named, head, accusation)
-    return (
-        f"{_who(verified)}: {what} names a history of size {named.size} that the log's, of {head.size}, does not have"
-    )
+    history = f"a history of size {named.size}, and the log's, of size {head.size}, is another"
+    return f"{_who(verified)}: {what} names {history}"
 
 
 _PROOFS: Final[Mapping[str, Callable[[Accusation, Policy], str]]] = {
@@ -190,6 +195,10 @@ def _head(data: bytes, policy: Policy) -> TreeHead:
 def _no_prefix(smaller: Checkpoint, larger: TreeHead, accusation: Accusation) -> None:
     """The tree of *smaller* is no prefix of *larger*'s: the hashes lead to the larger root, and not to the smaller."""
     size = smaller.size
+    if size == larger.size:
+        _require(not accusation.prefix + accusation.rest, "hashes where the sizes are equal")
+        _require(smaller.root != larger.root, "the two checkpoints are one")
+        return
     _require(1 <= size <= larger.size, f"a checkpoint of size {size} says nothing about one of size {larger.size}")
     whole = CompactRange(0, size, accusation.prefix)
     root = whole.root()
@@ -209,18 +218,3 @@ def _number(verified: VerifiedStatement) -> int:
 def _require(condition: bool, reason: str) -> None:
     if not condition:
         raise AccusationError(reason)
-
-
-def split_at(size: int, end: int, subtrees: Sequence[tuple[int, bytes]]) -> tuple[tuple[bytes, ...], ...] | None:
-    """Prefix and rest of a tree of *end* leaves at *size*, from its subtrees (level, hash) left to right.
-
-    None where no subtree begins there. Raises MerkleError.
-    """
-    prefix, rest = CompactRange(), CompactRange(size)
-    for level, subtree_hash in subtrees:
-        part = prefix if prefix.end < size else rest
-        part.append_subtree(level, subtree_hash)
-    if prefix.end != size or rest.end != end:
-        return None
-    assert len(prefix.hashes) == len(decompose(0, size))
-    return prefix.hashes, rest.hashes

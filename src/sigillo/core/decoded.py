@@ -10,22 +10,27 @@ from cryptography import x509
 
 from sigillo.core.certificate import decode_chain
 from sigillo.core.checkpoint import SignedCheckpoint
+from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import (
     CertificateLine,
     EndLine,
+    EntryLine,
     EpochLine,
+    Header,
     HeadLine,
     HeadsLine,
     MessageLine,
     NumberedLine,
+    StopLine,
     Trailer,
     decode_lines,
     decode_note_text,
 )
 from sigillo.core.heads import HeadProof, Heads, decode_head_proof, decode_heads
 from sigillo.core.mark import SignedMark, decode_mark
+from sigillo.core.merkle import decompose
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -112,6 +117,43 @@ def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
     Raises DecodeError naming line and member.
     """
     return map(_decoded, decode_lines(lines))
+
+
+def entry_of(decoded: Decoded, epoch: int) -> LogEntry | None:
+    """The entry of the log that a line of this epoch stands for, by its object; None where it stands for none."""
+    if isinstance(decoded, DecodedEpoch):
+        return LogEntry(Kind.EPOCH_STATEMENT, epoch, 0, decoded.statement.epoch_id)
+    if isinstance(decoded, DecodedMessage):
+        return LogEntry(Kind.MARK, epoch, decoded.mark.mark.sequence, decoded.mark.object_hash)
+    if isinstance(decoded, DecodedEnd):
+        return LogEntry(Kind.EPOCH_END, epoch, decoded.end.end.last_sequence, decoded.end.object_hash)
+    if isinstance(decoded, DecodedHeads):
+        return LogEntry(Kind.HEADS, epoch, decoded.heads.last_sequence, decoded.heads.object_hash)
+    return None
+
+
+def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
+    """Level and hash of the subtrees of the log that a file shows, left to right; none without a log proof."""
+    number = position = 0
+    for decoded in decoded_lines:
+        if isinstance(decoded, DecodedCertificate | DecodedHead):
+            continue
+        if isinstance(decoded, DecodedEpoch):
+            number = decoded.statement.statement.number
+        entry, line, to = entry_of(decoded, number), decoded.line, None
+        if isinstance(line, EntryLine):
+            to = line.index
+        elif isinstance(line, StopLine):
+            to = line.size
+        elif isinstance(decoded, DecodedTrailer) and decoded.checkpoint:
+            to = decoded.checkpoint.head.size
+        if to is None or isinstance(line, Header | CertificateLine | HeadLine):
+            continue
+        yield from ((level, item) for (level, _), item in zip(decompose(position, to), line.skip, strict=True))
+        position = to
+        if entry:
+            yield 0, entry.leaf_hash
+            position += 1
 
 
 def _decoded(numbered: NumberedLine) -> Decoded:

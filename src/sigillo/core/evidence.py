@@ -343,48 +343,59 @@ class Members:
         self._where = where
 
     def refuse(self, member: str, reason: str) -> NoReturn:
+        """Raise DecodeError naming line and member."""
         raise DecodeError(f"{self._where}, {member}", reason)
 
     def exactly(self, names: set[str], optional: Set[str] = frozenset()) -> None:
+        """Refuse a member that is missing, or that is none of these and not `type`."""
         for name in sorted(names - self._value.keys()):
             self.refuse(name, "is missing")
         for name in sorted(self._value.keys() - names - optional - {"type"}):
             self.refuse(_shown(name), "is not a member of this line")
 
     def has(self, member: str) -> bool:
+        """Whether the member is there."""
         return member in self._value
 
     def is_null(self, member: str) -> bool:
+        """Whether the member is null."""
         return self._value[member] is None
 
     def text(self, member: str) -> str:
+        """Text."""
         value = self._value[member]
         if not isinstance(value, str):
             self.refuse(member, "must be text")
         return value
 
     def integer(self, member: str) -> int:
+        """A whole number, 0 or more."""
         value = self._value[member]
         if type(value) is not int or value < 0:  # an exact comparison: true is an int to isinstance
             self.refuse(member, "must be a whole number, 0 or more")
         return value
 
     def boolean(self, member: str) -> bool:
+        """True or false."""
         value = self._value[member]
         if type(value) is not bool:
             self.refuse(member, "must be true or false")
         return value
 
     def binary(self, member: str) -> bytes:
+        """Bytes, of base64url."""
         return self._decoded(self.text(member), member)
 
     def hash(self, member: str) -> bytes:
+        """A hash, of base64url."""
         return self._checked_hash(self.binary(member), member)
 
     def index(self) -> int | None:
+        """The number of the entry, where there is one."""
         return self.integer("index") if self.has("index") else None
 
     def skip(self) -> Skip:
+        """The hashes of the skip; none where there is no skip."""
         if not self.has("skip"):
             return ()
         hashes = self.hashes("skip")
@@ -393,6 +404,7 @@ class Members:
         return hashes
 
     def hashes(self, member: str) -> tuple[bytes, ...]:
+        """A list of hashes, of base64url."""
         values = self._value[member]
         if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
             self.refuse(member, "must be a list of hashes")
@@ -404,12 +416,14 @@ class Members:
         return value
 
     def device(self, member: str) -> str:
+        """The id of a device."""
         name = self.text(member)
         if not 1 <= len(name.encode()) <= 255:
             self.refuse(member, "must have 1 to 255 bytes")
         return name
 
     def chain(self, member: str) -> tuple[bytes, ...]:
+        """The certificates of a chain, of base64url."""
         values = self._value[member]
         if not (isinstance(values, list) and 1 <= len(values) <= MAX_CHAIN):
             self.refuse(member, f"must be a list of 1 to {MAX_CHAIN} certificates")

@@ -21,11 +21,11 @@ from sigillo.core.decoded import (
     DecodedMessage,
     DecodedTrailer,
     decode_objects,
+    entry_of,
 )
-from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import SignedStatement
 from sigillo.core.errors import MerkleError, VerificationError
-from sigillo.core.evidence import EntryLine, Header, MessageLine, Skip, StopLine
+from sigillo.core.evidence import Header, MessageLine, Skip, StopLine
 from sigillo.core.history import Certificates, Contents, DeviceCounter, LastMark, Principal
 from sigillo.core.inclusion import Inclusion, Logged
 from sigillo.core.ledger import Ledger
@@ -147,7 +147,7 @@ class _Walk:
         signed = decoded.statement
         self._ledger.epoch(signed.statement, signed.epoch_id)
         before, self._epoch = self._epoch, _Epoch(signed, None)
-        self._entry(decoded.line, Kind.EPOCH_STATEMENT, 0, signed.epoch_id, signed.statement.log_checkpoint)
+        self._entry(decoded, signed.statement.log_checkpoint)
         _, own = self._run(2, step.check_statement, signed)
         if own is None:
             self._ledger.skipped(3, 4, 12, 13)
@@ -189,7 +189,7 @@ class _Walk:
         """Step 4 for the end of the epoch, step 7 for its last mark shown, 14 and 15."""
         signed, epoch = decoded.end, self._running()
         self._ledger.epoch_end()
-        self._entry(decoded.line, Kind.EPOCH_END, signed.end.last_sequence, signed.object_hash)
+        self._entry(decoded)
         if epoch.own is None:
             self._ledger.skipped(4)
             return
@@ -205,7 +205,7 @@ class _Walk:
             self._ledger.message(signed.mark)
         else:
             self._ledger.not_held()
-        self._entry(line, Kind.MARK, signed.mark.sequence, signed.object_hash, signed.mark.checkpoint)
+        self._entry(decoded, signed.mark.checkpoint)
         if epoch.own is None:
             self._ledger.skipped(5, 6, 7, 8, 9, 10, 11, 16)
             return
@@ -268,7 +268,7 @@ class _Walk:
     def heads(self, decoded: DecodedHeads) -> None:
         """Steps 14 to 16 for heads of the epoch."""
         epoch, heads = self._running(), decoded.heads
-        self._entry(decoded.line, Kind.HEADS, heads.last_sequence, heads.object_hash)
+        self._entry(decoded)
         epoch.heads = None
         if epoch.own is None:
             self._ledger.skipped(16)
@@ -295,15 +295,15 @@ class _Walk:
         self._reach(principal, epoch, heads.last_sequence, epoch.heads.line.index, whole=whole)
 
     def _entry(
-        self, line: EntryLine, kind: Kind, sequence: int, object_hash: bytes, named: Checkpoint | None = None
+        self, decoded: DecodedEpoch | DecodedMessage | DecodedEnd | DecodedHeads, named: Checkpoint | None = None
     ) -> None:
         """Steps 14 and 15 for a line that stands for an entry of the log. *named*: the checkpoint in its object."""
-        log, index = self._log, line.index
-        if log is None or index is None:
+        log, index, epoch = self._log, decoded.line.index, self._running()
+        entry = entry_of(decoded, epoch.number)
+        if log is None or index is None or entry is None:
             return
-        epoch = self._running()
-        shown = Logged(index, LogEntry(kind, epoch.number, sequence, object_hash))
-        before = log.show(shown, line.skip)
+        shown = Logged(index, entry)
+        before = log.show(shown, decoded.line.skip)
         self._run(15, step.check_log_order, shown, before, epoch.before)
         if named:
             self._run(15, step.check_named, named, index, log.stops)

@@ -21,13 +21,16 @@ from sigillo.core.decoded import (
     DecodedMessage,
     DecodedTrailer,
     decode_objects,
+    subtrees,
 )
 from sigillo.core.device_key import DeviceKey, der_signature
 from sigillo.core.epoch import SignedStatement
-from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.errors import DecodeError, MerkleError, SignatureError
+from sigillo.core.merkle import CompactRange, decompose, inclusion_proof
 from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.note import LogKey
 from sigillo.core.policy import Policy
+from sigillo.core.proof import EntryProof, encode_proof
 from sigillo.core.reading import Reading
 
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 section 4, up to the key
@@ -39,6 +42,7 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.pub.pem   the public key, where it is known
   NAME.cose      the whole COSE object, where there is one
   NAME.note      the log's checkpoint, as a signed note
+  NAME.tlog-proof  that the log has this mark, of the first message (c2sp.org/tlog-proof)
   NAME.cert.pem  a certificate of a device's key, with NAME.untrusted.pem above it and NAME.ca.pem, its maker's CA
 
 Epoch keys are those that the file itself names: they count for no more than the countersignature of the statement that
@@ -106,6 +110,29 @@ def _of_certificate(
         yield Exhibit(name, files, f"# {name}: {error.reason}")
     else:
         yield Exhibit(name, files, f"# {name}: verified with each message of its key, at the time of the mark")
+
+
+def message_proof(lines: Iterable[bytes], message: DecodedMessage, checkpoint: SignedCheckpoint) -> bytes | None:
+    """The proof that the log has this message's mark, as text (spec/tlog-proof.md); *lines*: of its file, once more.
+
+    None where the file's own proof does not give it. Raises DecodeError.
+    """
+    index, size = message.line.index, checkpoint.head.size
+    if index is None:
+        return None
+    before, own, after = CompactRange(), CompactRange(index), CompactRange(index + 1)
+    try:
+        for level, subtree_hash in subtrees(decode_objects(lines)):
+            part = before if before.end < index else own if own.end == index else after
+            part.append_subtree(level, subtree_hash)
+    except MerkleError:
+        return None
+    if before.end != index or after.end != size:
+        return None
+    held = dict(zip(decompose(0, index), before.hashes, strict=True))
+    held |= zip(decompose(index + 1, size), after.hashes, strict=True)
+    path = inclusion_proof(index, size, lambda level, at: held[level, at])
+    return encode_proof(EntryProof(index, tuple(path), checkpoint))
 
 
 def _log_key(signed: SignedStatement, policy: Policy | None) -> LogKey | None:

@@ -39,7 +39,7 @@ class Inspection:
     epochs: tuple[DecodedEpoch, ...]
     messages: tuple[DecodedMessage, ...]
     ends: Mapping[int, SignedEpochEnd]
-    checkpoint: TreeHead | None
+    checkpoint: SignedCheckpoint | None
     stops: int
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Inspection:
             "message_count": self.summary.message_count,
             "principal_count": self.summary.device_count,
             "not_held_count": self.summary.not_held_count,
-            "checkpoint": _checkpoint_json(self.checkpoint),
+            "checkpoint": _checkpoint_json(self.checkpoint.head if self.checkpoint else None),
             "certificates": [_certificate_json(certificate) for certificate in self.certificates],
             "epochs": [_epoch_json(epoch.statement, self.ends.get(epoch.number)) for epoch in self.epochs],
             "principals": [{"name": device.id, "messages": device.messages} for device in self.summary.devices],
@@ -89,8 +89,7 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
             checkpoint = decoded.checkpoint
         else:
             stops += decoded.line.kind == "stop"
-    head = checkpoint.head if checkpoint else None
-    return Inspection(ledger.summary(), tuple(certificates), tuple(epochs), tuple(messages), ends, head, stops)
+    return Inspection(ledger.summary(), tuple(certificates), tuple(epochs), tuple(messages), ends, checkpoint, stops)
 
 
 def render_inspection(inspection: Inspection) -> str:
@@ -107,7 +106,8 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield f"marked {span(summary.received.first_ns, summary.received.last_ns)}"
     if summary.not_held_count:
         yield f"{summary.not_held_count} mark(s) admitted, not held: the file has no payload for them"
-    if head := inspection.checkpoint:
+    if inspection.checkpoint:
+        head = inspection.checkpoint.head
         yield f"log {escape(head.origin)}: checkpoint of size {head.size}, root {head.root.hex()}"
         yield f"  passes {inspection.stops} earlier checkpoint(s)"
     else:
