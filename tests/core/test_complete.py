@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
+from pathlib import Path
 
 from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError
@@ -10,8 +12,10 @@ from sigillo.core.evidence import HeadLine, HeadsLine, MessageLine
 from sigillo.core.line import split_lines
 from sigillo.core.policy import MissingTrust
 from sigillo.core.verdict import Verdict
+from sigillo.core.verify import verify
 from sigillo.report.text import render
 
+from ..adversary.broker import NOW_NS
 from ..adversary.log import LoggedStory, logged, logged_file
 from ..adversary.story import failing_steps, outcome
 
@@ -123,6 +127,29 @@ def test_without_a_policy_the_signature_of_the_checkpoint_is_not_checked() -> No
     verdict = appraise(split_lines([story.log.file()]), None, 2**62)
     assert verdict.checks[13].result.value == "not checked"
     assert complete_to(verdict) is None
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Of a log proof what is kept is the cover of the entries so far and the checkpoints that may still be named."""
+    peaks = []
+    for rounds in (50, 500):
+        story = LoggedStory()
+        story.broker.start()
+        for at in range(rounds):
+            story.broker.publish(story.second)
+            if at % 10 == 0:
+                story.log.sign()
+        story.log.append()
+        path = tmp_path / str(rounds)
+        path.write_bytes(story.log.file())
+        policy = story.policy
+        del story
+        with path.open("rb") as file:
+            tracemalloc.start()
+            assert verify(split_lines(iter(lambda: file.read(4096), b"")), policy, NOW_NS)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 450 * 250  # the contents seen last, as of any file
 
 
 def test_a_head_below_a_head_out_of_order_is_unreadable() -> None:
