@@ -16,6 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import (
     EndReason,
     EpochEnd,
@@ -25,7 +26,7 @@ from sigillo.core.epoch import (
     encode_epoch_end,
     encode_statement,
 )
-from sigillo.core.evidence import EpochLine, Header, Line, MessageLine, Trailer, encode_line
+from sigillo.core.evidence import EndLine, EpochLine, Header, Line, MessageLine, Trailer, encode_line
 from sigillo.core.mark import Checkpoint, Clock, Mark, decode_mark, encode_mark, mark_salt, payload_commitment
 from sigillo.core.note import LogKey
 from sigillo.core.policy import ClockTrust, MissingTrust, OperatorTrust, Policy
@@ -68,8 +69,19 @@ class Epoch:
     chains: dict[str, _Chain] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Signed:
+    """An object that the broker signed, in its order, and the entry that a log makes of it."""
+
+    entry: LogEntry
+    object_bytes: bytes
+
+
 class Broker:
-    """An honest broker. *clock_ns* is its clock, advanced by a second with each message."""
+    """An honest broker. *clock_ns* is its clock, advanced by a second with each message.
+
+    *checkpoint*: the newest of the log that it has seen.
+    """
 
     def __init__(
         self, operator: str = "Example Broker", origin: str = "broker.example/log", seed: str = "broker"
@@ -83,6 +95,8 @@ class Broker:
         self.clock = Clock("bounded", 300_000_000)
         self.lines: list[Line] = []
         self.epoch: Epoch | None = None
+        self.signed: list[Signed] = []
+        self.checkpoint = Checkpoint()
         self._ended: Previous | None = None
         self._number = 0
 
@@ -99,6 +113,7 @@ class Broker:
         epoch_id = decode_statement(whole).epoch_id
         self.epoch = Epoch(self._number, key, bytes([self._number % 256]) * 32, statement, whole, epoch_id, 0, epoch_id)
         self.lines.append(EpochLine(whole))
+        self.signed.append(Signed(LogEntry(Kind.EPOCH_STATEMENT, self._number, 0, epoch_id), whole))
         return self.epoch
 
     def _statement(self, key: Ed25519PrivateKey) -> EpochStatement:
@@ -113,7 +128,7 @@ class Broker:
             operator=self.operator,
             log_origin=self.origin,
             log_key_id=self.log_key.key_id32,
-            log_checkpoint=Checkpoint(),
+            log_checkpoint=self.checkpoint,
             executable_hash=HASHES["executable"],
             plugin_hash=HASHES["plugin"],
             configuration_hash=HASHES["configuration"],
@@ -129,14 +144,16 @@ class Broker:
         )
 
     def stop(self, **lies: Any) -> None:
-        """End the epoch cleanly: its end goes into the epoch's line. *lies* replace fields of the end."""
+        """End the epoch cleanly. *lies* replace fields of the end."""
         epoch = self._running()
         self.clock_ns += SECOND
         end = EpochEnd(epoch.sequence, self.clock_ns, self.clock, EndReason.STOP, epoch.last)
         encoded = encode_epoch_end(replace(end, **lies), epoch.epoch_id, epoch.key.sign)
-        at = max(at for at, line in enumerate(self.lines) if isinstance(line, EpochLine))
-        self.lines[at] = EpochLine(epoch.countersigned, encoded)
-        end = decode_epoch_end(encoded).end
+        self.lines.append(EndLine(encoded))
+        decoded = decode_epoch_end(encoded)
+        end = decoded.end
+        entry = LogEntry(Kind.EPOCH_END, epoch.number, end.last_sequence, decoded.object_hash)
+        self.signed.append(Signed(entry, encoded))
         self._close(HowEnded.CLEAN, end.last_sequence, end.time_ns)
 
     def die(self) -> None:
@@ -195,11 +212,12 @@ class Broker:
             commitment=payload_commitment(own_salt, payload),
             count=chain.count + 1,
             previous=chain.previous,
-            checkpoint=Checkpoint(),
+            checkpoint=self.checkpoint,
         )
         mark = replace(mark, **lies)
         signed = encode_mark(mark, kid or epoch.epoch_id, own_salt, (signed_by or epoch.key).sign)
         epoch.sequence, epoch.last = mark.sequence, decode_mark(signed).object_hash
+        self.signed.append(Signed(LogEntry(Kind.MARK, epoch.number, mark.sequence, epoch.last), signed))
         chain.count, chain.previous = mark.count, epoch.last
         return MessageLine(topic, payload, signed)
 

@@ -6,15 +6,19 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
+from sigillo.core.accusation import Accusation, decode_accusation, encode_accusation, prove
 from sigillo.core.appraise import appraise
 from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signing_key
+from sigillo.core.contradiction import Source, find
 from sigillo.core.device_key import DeviceKey
+from sigillo.core.entry import Kind
 from sigillo.core.evidence import CertificateLine, Line
 from sigillo.core.line import split_lines
-from sigillo.core.mark import Clock
+from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
 
@@ -22,9 +26,11 @@ from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REFUSED
 from ..vector.file import Value, format_vector
+from .accused import pairs
 from .broker import HASHES, NOW_NS, SECOND, evidence_file
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
+from .log import LoggedStory, logged, logged_file
 from .maker import START, Maker
 from .maker import line as certificate_line
 from .story import Story, certified, honest, messages
@@ -49,7 +55,30 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates()
+    return made | certificates() | accusations()
+
+
+def accusations() -> dict[str, bytes]:
+    """Each kind, proved; and some that are unreadable or prove nothing."""
+    made: dict[str, bytes] = {}
+    honest_policy = honest().policy
+    made["accusation/accept/policy.toml"] = encode_policy(honest_policy).encode()
+    for kind, (first, second, policy) in pairs().items():
+        found = find(*(Source(lambda data=data: split_lines([data])) for data in (first, second)))
+        accusation = next(found_one for found_one in found if found_one.kind == kind)
+        data = encode_accusation(accusation)
+        made[f"accusation/accept/{kind}.json"] = data
+        made[f"accusation/accept/{kind}.txt"] = f"{prove(accusation, policy)}\n".encode()
+    marks, named = made["accusation/accept/marks.json"], made["accusation/accept/mark-checkpoint.json"]
+    decoded = decode_accusation(marks)
+    same = {**decoded.objects, "second": decoded.objects["first"]}
+    made["accusation/reject/not-proved-one-mark-twice.json"] = encode_accusation(Accusation("marks", same))
+    shorter = dataclasses.replace(decode_accusation(named), rest=())
+    made["accusation/reject/not-proved-hashes-missing.json"] = encode_accusation(shorter)
+    made["accusation/reject/unreadable-two-lines.json"] = marks + marks
+    made["accusation/reject/unreadable-another-kind.json"] = marks.replace(b'"kind":"marks"', b'"kind":"mark"')
+    made["accusation/reject/unreadable-no-line-feed.json"] = marks[:-1]
+    return made
 
 
 def certificates() -> dict[str, bytes]:
@@ -122,7 +151,26 @@ def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
         "repeat-after-crash": repeated(),
         "relaxed": relaxed(),
         "certified": certified_keys(),
+        "logged": (logged().log.file(), logged().policy),
+        "logged-not-held": not_held(),
     }
+
+
+def not_held() -> tuple[bytes, Policy]:
+    """A mark that is admitted, whose message nobody kept; an epoch that a device is silent in; heads of each epoch."""
+    story = LoggedStory()
+    story.broker.publish(story.first)
+    lost = story.broker.mark(story.second.topic, story.second.datagram(), story.second.id)
+    story.broker.publish(story.second)
+    story.broker.lines.insert(-1, dataclasses.replace(lost, payload=None))
+    story.log.sign()
+    story.broker.die()
+    story.broker.start()
+    story.broker.publish(story.second)
+    story.log.append()
+    story.log.append_heads()
+    missing = MissingTrust(allow_not_held=True)
+    return story.log.file(), story.broker.policy(*story.devices, missing=missing)
 
 
 def certified_keys() -> tuple[bytes, Policy]:
@@ -176,9 +224,32 @@ def unreadable() -> dict[str, bytes]:
         "not-utf-8": with_first(lambda line: line.replace(topic, b'"topic":"\xffbraid')),
         "padding-in-base64url": with_first(lambda line: line.replace(b'","payload"', b'=","payload"')),
         "nested-deeply": data.replace(b'"epochs":1', b'"epochs":' + b"[" * 5000 + b"]" * 5000),
+        **unreadable_logs(),
         "mark-with-bytes-after-it": evidence_file(changed_first(lambda mark: mark + b"\0")),
         "mark-without-tag": evidence_file(changed_first(lambda mark: mark[1:])),
         "mark-cut-off": evidence_file(changed_first(lambda mark: mark[:-1])),
+    }
+
+
+def unreadable_logs() -> dict[str, bytes]:
+    """Log proofs that are none."""
+    story = logged_base()
+    data, lines = story.log.file(), story.log.file().splitlines(keepends=True)
+    plain = base().broker.file()
+    stop = next(line for line in lines if b'"stop"' in line)
+    first = json.loads(lines[-1])["checkpoint"].split("\n")[1]
+    assert first == str(len(story.log.entries))
+    return {
+        "log-index-missing": data.replace(b'"index":1,', b""),
+        "log-index-twice": data.replace(b'"index":2,', b'"index":1,'),
+        "log-message-left-out": b"".join([*lines[:3], *lines[4:]]),
+        "log-stop-left-out-of-its-place": b"".join([line for line in lines[:-1] if line != stop] + [stop, lines[-1]]),
+        "log-skip-too-long": data.replace(b'"index":1,', b'"index":9,'),
+        "log-not-said": data.replace(b'"log":true', b'"log":false'),
+        "log-said-and-not-there": plain.replace(b'"log":false', b'"log":true'),
+        "log-checkpoint-of-a-smaller-size": logged_file(
+            story.log.lines(), story.log.read, story.log.note(story.log.head(3)), size=len(story.log.entries)
+        ),
     }
 
 
@@ -246,8 +317,75 @@ def not_verified() -> dict[str, bytes]:
     story.first.number = 0
     story.broker.publish(story.first, payload=story.first.datagram(TEMP=99.0))
     made["11-number-twice"] = story.broker.file()
+    made |= logged_lies()
+    made |= {f"14-{name}": data for name, data in not_in_the_log().items()}
     for part in HASHES:
         start(f"12-another-{part}", **{f"{part}_hash": b"\x77" * 32})
+    return made
+
+
+def logged_base() -> LoggedStory:
+    """The base story, ended and logged."""
+    story = LoggedStory()
+    story.broker.publish(story.first)
+    story.broker.publish(story.second)
+    story.log.sign()
+    story.broker.publish(story.first)
+    story.broker.stop()
+    story.log.append()
+    return story
+
+
+def not_in_the_log() -> dict[str, bytes]:
+    """Lines that are not what the log has."""
+    story = logged_base()
+    lines, read = story.log.lines(), story.log.read
+    made = {"checkpoint-by-another-key": logged_file(lines, read, story.log.note(private=ed25519_key("another")))}
+    entries = list(story.log.entries)
+    for name, fields in OTHER_ENTRY.items():
+        story.log.entries = [*entries[:2], dataclasses.replace(entries[2], **fields), *entries[3:]]
+        made[name] = logged_file(lines, story.log.read, story.log.note())
+    return made
+
+
+OTHER_ENTRY: dict[str, dict[str, Any]] = {
+    "entry-renumbered": {"sequence": 3},
+    "entry-of-another-epoch": {"epoch": 2},
+    "entry-of-another-kind": {"kind": Kind.SEAL},
+    "entry-of-another-object": {"object_hash": b"\x07" * 32},
+}
+
+
+def logged_lies() -> dict[str, bytes]:
+    """Steps 15 and 16: what the broker and the log say contradicts itself."""
+    made: dict[str, bytes] = {}
+    for name, checkpoint in {
+        "15-checkpoint-not-there-yet": Checkpoint(9, b"\x07" * 32),
+        "15-checkpoint-of-another-root": Checkpoint(2, b"\x07" * 32),
+    }.items():
+        story = logged_base()
+        story.broker.start()
+        story.broker.checkpoint = checkpoint
+        story.broker.publish(story.first)
+        story.log.append()
+        made[name] = story.log.file()
+    story = logged_base()
+    made["15-no-stop"] = logged_file(story.log.lines(), story.log.read, story.log.note(), named=())
+    story = LoggedStory()
+    story.broker.publish(story.first)
+    story.broker.publish(story.second, sequence=5)
+    story.log.append()
+    made["15-no-room"] = story.log.file()
+    story = LoggedStory()
+    story.broker.publish(story.first)
+    story.log.append()
+    story.log.append_heads({"crate-1": dataclasses.replace(story.log.last["crate-1"], last_mark=b"\x07" * 32)})
+    made["16-another-last-mark"] = story.log.file()
+    story = logged_base()
+    lines = story.log.lines()
+    made["16-last-message-withheld"] = logged_file(
+        [line for line in lines if getattr(line, "index", None) != 3], story.log.read, story.log.note()
+    )
     return made
 
 
@@ -279,7 +417,7 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    folders = (VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
+    folders = (VECTORS / "accusation", VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 

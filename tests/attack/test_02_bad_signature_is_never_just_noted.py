@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from sigillo.core.epoch import decode_epoch_end, decode_statement
-from sigillo.core.evidence import EpochLine, Line, MessageLine
+from sigillo.core.evidence import EndLine, EpochLine, Line, MessageLine
 from sigillo.core.mark import decode_mark
 from sigillo.core.verdict import Result
 
@@ -47,8 +47,7 @@ def countersignature(line: Line) -> Line:
 
 
 def end_signature(line: Line) -> Line:
-    assert isinstance(line, EpochLine)
-    assert line.end
+    assert isinstance(line, EndLine)
     sign1 = decode_epoch_end(line.end).sign1
     changed = dataclasses.replace(sign1, signature=last_byte_changed(sign1.signature))
     return dataclasses.replace(line, end=changed.encode())
@@ -59,7 +58,7 @@ def end_signature(line: Line) -> Line:
     [
         (0, statement_signature, 2),
         (0, countersignature, 3),
-        (0, end_signature, 4),
+        (7, end_signature, 4),
         (1, mark_signature, 5),
         (1, device_signature, 6),
     ],

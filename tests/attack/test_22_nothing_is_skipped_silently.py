@@ -9,7 +9,7 @@ import pytest
 from sigillo.core.appraise import appraise
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError, PolicyError
-from sigillo.core.evidence import EpochLine, MessageLine
+from sigillo.core.evidence import EndLine, EpochLine, MessageLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import decode_mark
 from sigillo.core.policy import BUILD_PARTS, Policy, decode_policy
@@ -69,7 +69,7 @@ def test_the_statement_itself_taken_out_is_unreadable() -> None:
 def test_a_missing_end_is_no_failure_but_an_end_is_never_ignored() -> None:
     """The end is optional in the file: left out, nothing is claimed by it."""
     story = honest()
-    lines = [EpochLine(line.statement) if isinstance(line, EpochLine) else line for line in story.broker.lines]
+    lines = [line for line in story.broker.lines if not isinstance(line, EndLine)]
     verdict = verdict_on(lines, story.policy)
     assert verdict.verified
     assert not any(epoch.ended for epoch in verdict.summary.epochs)

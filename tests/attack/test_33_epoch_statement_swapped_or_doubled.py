@@ -62,7 +62,7 @@ def test_a_statement_in_two_logs() -> None:
     epoch = epochs(story.broker.lines)[0]
     bare = dataclasses.replace(decode_statement(epoch.statement).sign1, unprotected={}).encode()
     for key_id in (other.log_key.key_id32, story.broker.log_key.key_id32):
-        stolen = EpochLine(countersign(bare, key_id, other.log_private.sign), epoch.end)
+        stolen = EpochLine(countersign(bare, key_id, other.log_private.sign))
         assert failing_steps(verdict_on([stolen, *story.broker.lines[1:]], policy)) == [3]
 
 

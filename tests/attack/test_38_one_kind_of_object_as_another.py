@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sigillo.core.epoch import Seal, encode_seal
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import EpochLine, MessageLine
+from sigillo.core.evidence import EndLine, EpochLine, MessageLine
 from sigillo.core.mark import decode_mark, encode_batch_mark
 from sigillo.core.marked_datagram import encode_marked_datagram, token_bytes
 from sigillo.core.statement import Carrier, MarkedFilter, Mode
@@ -29,10 +29,7 @@ def statement(story: Story) -> bytes:
 
 
 def end(story: Story) -> bytes:
-    line = story.broker.lines[0]
-    assert isinstance(line, EpochLine)
-    assert line.end
-    return line.end
+    return next(line.end for line in story.broker.lines if isinstance(line, EndLine))
 
 
 def seal(story: Story) -> bytes:
@@ -67,8 +64,9 @@ def test_another_object_as_a_mark(other: Callable[[Story], bytes]) -> None:
 def test_a_mark_as_a_statement_or_an_end() -> None:
     story = honest()
     mark = messages(story.broker.lines)[0].mark
-    for epoch in (EpochLine(mark), EpochLine(statement(story), mark), EpochLine(statement(story), statement(story))):
-        assert isinstance(outcome(evidence_file([epoch, *story.broker.lines[1:]]), story.policy), DecodeError)
+    epoch, *others = story.broker.lines
+    for lines in ([EpochLine(mark)], [epoch, EndLine(mark)], [epoch, EndLine(statement(story))]):
+        assert isinstance(outcome(evidence_file([*lines, *others]), story.policy), DecodeError)
 
 
 def test_the_typ_cannot_be_relabelled() -> None:

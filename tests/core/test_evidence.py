@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import (
     CertificateLine,
+    EndLine,
     EpochLine,
     Header,
+    HeadLine,
+    HeadsLine,
     Line,
     MessageLine,
+    StopLine,
     Trailer,
     decode_line,
     decode_lines,
@@ -27,7 +31,7 @@ from sigillo.core.evidence import (
 )
 from sigillo.core.line import MAX_LINE, split_lines
 
-HEADER = b'{"format":"sigillo-evidence","type":"header","version":1}'
+HEADER = b'{"format":"sigillo-evidence","log":false,"type":"header","version":1}'
 EPOCH = b'{"statement":"AA","type":"epoch"}'
 MESSAGE = b'{"mark":"AA","payload":"","topic":"t","type":"message"}'
 TRAILER = b'{"certificates":0,"epochs":1,"messages":1,"type":"trailer"}'
@@ -35,16 +39,24 @@ FILE = b"".join(line + b"\n" for line in (HEADER, EPOCH, MESSAGE, TRAILER))
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 binary = st.binary(max_size=50)
+number = st.integers(0, 10**17)
+index = st.none() | number
+root = st.binary(min_size=32, max_size=32)
+skip = st.lists(root, max_size=4).map(tuple)
 any_line = st.one_of(
-    st.just(Header()),
+    st.builds(Header, st.booleans()),
     st.builds(
         CertificateLine,
         text.filter(lambda device: 1 <= len(device.encode()) <= 255),
         st.lists(binary, min_size=1, max_size=4).map(tuple),
     ),
-    st.builds(EpochLine, binary, st.none() | binary),
-    st.builds(MessageLine, text, binary, binary),
-    st.builds(Trailer, st.integers(0, 10**17), st.integers(0, 10**17), st.integers(0, 10**17)),
+    st.builds(EpochLine, binary, index, skip),
+    st.builds(MessageLine, text, st.none() | binary, binary, index, skip),
+    st.builds(EndLine, binary, index, skip),
+    st.builds(HeadsLine, binary, number, skip),
+    st.builds(HeadLine, text, binary),
+    st.builds(StopLine, number, root, skip),
+    st.builds(Trailer, number, number, number, st.none() | text, skip),
 )
 
 
@@ -101,7 +113,9 @@ def test_other_json_is_refused(value: object) -> None:
         decode_line(data, 7)
 
 
-@pytest.mark.parametrize("kind", ["header", "certificate", "epoch", "message", "trailer"])
+@pytest.mark.parametrize(
+    "kind", ["header", "certificate", "epoch", "message", "end", "heads", "head", "stop", "trailer"]
+)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -116,6 +130,15 @@ def test_other_json_is_refused(value: object) -> None:
                 "certificates",
                 "device",
                 "chain",
+                "index",
+                "skip",
+                "heads",
+                "principal",
+                "proof",
+                "size",
+                "root",
+                "log",
+                "checkpoint",
                 "x",
             ]
         ),
@@ -179,7 +202,7 @@ REFUSED = {
     "a type that is no text": (FILE.replace(EPOCH, b'{"statement":"AA","type":[]}'), "line 2, type"),
     "a missing member": (FILE.replace(b'"payload":"",', b""), "line 3, payload"),
     "an unknown member": (FILE.replace(b'"type":"message"', b'"type":"message","u":1'), "line 3, u"),
-    "a null end": (FILE.replace(b'{"statement"', b'{"end":null,"statement"'), "line 2, end"),
+    "a null index": (FILE.replace(b'{"statement"', b'{"index":null,"statement"'), "line 2, index"),
     "a key twice": (FILE.replace(b'{"mark":"AA"', b'{"mark":"AA","mark":"AA"'), "line 3: has a key twice"),
     "keys out of order": (FILE.replace(EPOCH, b'{"type":"epoch","statement":"AA"}'), "canonical"),
     "a space": (FILE.replace(b'"mark":', b'"mark": '), "canonical"),

@@ -10,14 +10,34 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from sigillo.archive.log_view import LoggedHeads, LogView
 from sigillo.archive.repeat import Holes, Recent, Unheld
 from sigillo.archive.store import Message, Store
-from sigillo.core.epoch import SignedStatement, decode_statement
+from sigillo.core.entry import Kind
+from sigillo.core.epoch import SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError, SignatureError
-from sigillo.core.evidence import CertificateLine, EpochLine, Header, Line, MessageLine, Trailer, fits
+from sigillo.core.evidence import (
+    CertificateLine,
+    EndLine,
+    EntryLine,
+    EpochLine,
+    Header,
+    HeadLine,
+    HeadsLine,
+    Line,
+    MessageLine,
+    StopLine,
+    Trailer,
+    fits,
+)
+from sigillo.core.heads import HeadProof, PresenceProof, encode_head_proof
+from sigillo.core.inclusion import end_proof, prove
 from sigillo.core.mark import decode_mark, is_committed
 from sigillo.core.signature import verify_by_epoch_key
+
+_FOREVER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +66,29 @@ class Selection:
     devices: tuple[str, ...]
     last: int | None = None
     from_ns: int = 0
-    to_ns: int = 2**63 - 1
+    to_ns: int = _FOREVER
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everything from the first message on is asked for: then what comes after the last one counts too."""
+        return self.to_ns >= _FOREVER
 
 
 @dataclass(slots=True)
 class Tally:
     """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key;
-    `repeats`: of the messages, those the broker marked again but did not deliver again; `too_large`: for a line."""
+    `repeats`: of the messages, those the broker marked again but did not deliver again; `not_held`: of the messages,
+    marks without a payload; `too_large`: for a line; `pending`: not in the log yet."""
 
     certificates: int = 0
     epochs: int = 0
     messages: int = 0
     repeats: int = 0
+    not_held: int = 0
     not_genuine: int = 0
     twice: int = 0
     too_large: int = 0
+    pending: int = 0
 
 
 def export(
@@ -72,40 +100,164 @@ def export(
     certificates: Iterable[CertificateLine] = (),
     tally: Tally,
     progress: Callable[[], None],
+    log: LogView | None = None,
 ) -> Generator[Line, None, None]:
     """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
 
     *certificates*: of the devices' signing keys, in any order, none twice; whoever reads the file judges them.
 
-    *spooled* is asked only where the archive has holes. The trailer comes last, whatever was found: the caller looks
-    at *tally*. Raises ArchiveError, and what *spooled* raises.
+    *spooled* is asked only where the archive has holes. With *log* the file has a log proof: what is not below its
+    checkpoint is left out, and the messages are gone through twice, since a checkpoint is shown above the marks that
+    name it. The trailer comes last, whatever was found: the caller looks at *tally*. Raises ArchiveError, and what
+    *spooled* and *log* raise.
     """
-    yield Header()
+    yield Header(log is not None)
     for certificate in sorted(certificates, key=lambda line: line.order):
         tally.certificates += 1
         yield certificate
-    starts = _starts(store, epochs, selection)
-    recent = Recent.none()
-    written = -1  # position of the newest epoch in the file
-    for position, epoch in enumerate(epochs):
-        holes = Holes(held for held in _selected(store, epoch, selection, starts) if is_genuine(held, epoch))
-        held = _selected(store, epoch, selection, starts)
-        unheld = holes.marks(spooled(epoch.number)) if holes else iter(())
-        marks: Iterator[Message | Unheld] = heapq.merge(held, unheld, key=_sequence)
-        for message in _with_payload(_genuine(marks, epoch, tally), recent, tally):
-            line = MessageLine(message.topic, message.payload, message.mark)
-            if not fits(line):
-                tally.too_large += 1
-                continue
-            if written < position:
-                for missing in epochs[written + 1 if written >= 0 else position : position + 1]:
-                    tally.epochs += 1
-                    yield EpochLine(missing.statement_bytes, missing.end_bytes)
-                written = position
-            tally.messages += 1
-            progress()
-            yield line
-    yield Trailer(tally.epochs, tally.messages, tally.certificates)
+    body = _Body(store, epochs, selection, spooled=spooled, tally=tally, progress=progress, log=log)
+    if log is None:
+        yield from body.lines()
+        yield Trailer(tally.epochs, tally.messages, tally.certificates)
+        return
+    ahead = _Body(store, epochs, selection, spooled=spooled, tally=Tally(), progress=lambda: None, log=log)
+    position = 0
+    for line in prove(body.lines(), _named(ahead.lines()), log.read):
+        if isinstance(line, EntryLine) and line.index is not None:
+            position = line.index + 1
+        elif isinstance(line, StopLine):
+            position = line.size
+        yield line
+    trailer = Trailer(tally.epochs, tally.messages, tally.certificates, log.checkpoint)
+    yield end_proof(trailer, position, log.size, log.read)
+
+
+def _named(lines: Iterable[EntryLine | HeadLine]) -> Iterator[int]:
+    """The sizes of the checkpoints that the lines name."""
+    for line in lines:
+        if isinstance(line, EpochLine):
+            yield decode_statement(line.statement).statement.log_checkpoint.size
+        elif isinstance(line, MessageLine):
+            yield decode_mark(line.mark).mark.checkpoint.size
+
+
+class _Body:
+    """The epochs of a file with what they hold: messages, end and heads, in the order of the log."""
+
+    def __init__(
+        self,
+        store: Store,
+        epochs: Sequence[KnownEpoch],
+        selection: Selection,
+        *,
+        spooled: Spooled,
+        tally: Tally,
+        progress: Callable[[], None],
+        log: LogView | None,
+    ) -> None:
+        self._store, self._epochs, self._selection, self._spooled = store, epochs, selection, spooled
+        self._tally, self._progress, self._log = tally, progress, log
+        self._recent = Recent.none()
+        self._shown: dict[str, tuple[int, int]] = {}  # by principal: epoch and count of its last mark in the file
+        self._written = -1  # position of the newest epoch in the file
+        self._heads: LoggedHeads | None = None  # of that epoch, not yet in the file
+
+    def lines(self) -> Iterator[EntryLine | HeadLine]:
+        """All of them; messages that do not fit a line, or are not in the log yet, are left out."""
+        starts = _starts(self._store, self._epochs, self._selection)
+        for position, epoch in enumerate(self._epochs):
+            for message, payload in self._messages(epoch, starts):
+                line = MessageLine(
+                    message.topic, payload, message.mark, self._index(Kind.MARK, epoch, message.sequence)
+                )
+                if not fits(line):
+                    self._tally.too_large += 1
+                elif self._log and line.index is None:
+                    self._tally.pending += 1
+                else:
+                    yield from self._open(position)
+                    yield from self._heads_before(line.index)
+                    yield self._message(line, epoch)
+        if self._log and self._selection.is_open and self._shown:
+            yield from self._open(len(self._epochs) - 1)
+        yield from self._close()
+
+    def _message(self, line: MessageLine, epoch: KnownEpoch) -> MessageLine:
+        mark = decode_mark(line.mark).mark
+        self._shown[mark.principal] = epoch.number, mark.count
+        self._tally.messages += 1
+        self._tally.not_held += line.payload is None
+        self._progress()
+        return line
+
+    def _messages(self, epoch: KnownEpoch, starts: _Starts | None) -> Iterator[tuple[Message | Unheld, bytes | None]]:
+        """The genuine marks of the epoch that count, each with its payload, that which it repeats, or none."""
+        selected = partial(_selected, self._store, epoch, self._selection, starts)
+        holes = Holes((held for held in selected() if is_genuine(held, epoch)), self._shown, self._count(epoch))
+        unheld = holes.marks(self._spooled(epoch.number)) if holes else iter(())
+        marks: Iterator[Message | Unheld] = heapq.merge(selected(), unheld, key=_sequence)
+        for marked in _genuine(marks, epoch, self._tally):
+            if isinstance(marked, Message):
+                self._recent.remember(marked)
+                yield marked, marked.payload
+            elif original := self._recent.original(marked):
+                self._tally.repeats += 1
+                yield original, original.payload
+            else:
+                yield marked, None
+
+    def _count(self, epoch: KnownEpoch) -> Callable[[str], int]:
+        """How many marks a principal had in this epoch by its newest heads; 0 where what comes last does not count."""
+        heads = self._log.heads(epoch.number) if self._log and self._selection.is_open else None
+        return (lambda principal: _head_count(heads.prove(principal))) if heads else lambda _: 0
+
+    def _index(self, kind: Kind, epoch: KnownEpoch, sequence: int) -> int | None:
+        return self._log.index(kind, epoch.number, sequence) if self._log else None
+
+    def _open(self, position: int) -> Iterator[EntryLine | HeadLine]:
+        """The epochs up to this one that are not in the file, and what the one before has left."""
+        first = position if self._written < 0 else self._written + 1
+        for at in range(first, position + 1):
+            epoch = self._epochs[at]
+            index = self._index(Kind.EPOCH_STATEMENT, epoch, 0)
+            if self._log and index is None:
+                return  # it was stated and is not in the log yet; so is nothing of it
+            yield from self._close()
+            yield EpochLine(epoch.statement_bytes, index)
+            self._written = at
+            self._tally.epochs += 1
+            self._heads = self._log.heads(epoch.number) if self._log else None
+
+    def _close(self) -> Iterator[EntryLine | HeadLine]:
+        """What comes after the messages of the newest epoch in the file: its end and heads."""
+        if self._written < 0:
+            return
+        epoch = self._epochs[self._written]
+        if epoch.end_bytes is not None:
+            sequence = decode_epoch_end(epoch.end_bytes).end.last_sequence
+            index = self._index(Kind.EPOCH_END, epoch, sequence)
+            if self._log is None or index is not None:
+                yield from self._heads_before(index)
+                yield EndLine(epoch.end_bytes, index)
+        yield from self._heads_before(2**64)
+
+    def _heads_before(self, index: int | None) -> Iterator[EntryLine | HeadLine]:
+        """The heads of the epoch, where they come before this entry and are not in the file."""
+        heads = self._heads
+        if heads is None or index is None or heads.index > index:
+            return
+        self._heads = None
+        yield HeadsLine(heads.object_bytes, heads.index)
+        number = self._epochs[self._written].number
+        for principal in sorted(self._shown, key=str.encode):
+            proof = heads.prove(principal)
+            epoch, count = self._shown[principal]
+            if self._selection.is_open or _head_count(proof) == (count if epoch == number else 0):
+                yield HeadLine(principal, encode_head_proof(proof))
+
+
+def _head_count(proof: HeadProof) -> int:
+    return proof.head.count if isinstance(proof, PresenceProof) else 0
 
 
 def is_genuine(marked: Message | Unheld, epoch: KnownEpoch) -> bool:
@@ -150,17 +302,6 @@ def _genuine(marks: Iterable[Message | Unheld], epoch: KnownEpoch, tally: Tally)
         else:
             newest = marked.sequence
             yield marked
-
-
-def _with_payload(marks: Iterable[Message | Unheld], recent: Recent, tally: Tally) -> Iterator[Message]:
-    """The messages; a mark without one is shown with the payload that it repeats, or else left out."""
-    for marked in marks:
-        if isinstance(marked, Message):
-            recent.remember(marked)
-            yield marked
-        elif original := recent.original(marked):
-            tally.repeats += 1
-            yield original
 
 
 def _starts(store: Store, epochs: Sequence[KnownEpoch], selection: Selection) -> _Starts | None:

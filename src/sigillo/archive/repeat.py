@@ -3,13 +3,13 @@
 Mosquitto asks the plugin before it sees that a QoS 2 PUBLISH is a duplicate (spec/mark.md, "Repeats"). The duplicate
 has a mark, which is in the spool, but is not delivered again; without it the counts of the evidence have a hole, as if
 the broker had withheld a message. Its commitment shows which message it repeats, so it is shown with that payload; the
-verifier checks it like any other. A mark whose payload nobody holds stays a hole.
+verifier checks it like any other. A mark whose payload nobody holds is shown without one: admitted, not held.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from sigillo.archive.store import Message
@@ -32,19 +32,34 @@ class Unheld:
         """Its sequence in its epoch."""
         return self.signed.mark.sequence
 
+    @property
+    def topic(self) -> str:
+        """The topic that was marked."""
+        return self.signed.mark.topic
+
 
 class Holes:
-    """The counts that are missing between the first and the last message of each principal in one epoch."""
+    """The counts that are missing between the messages of each principal in one epoch.
 
-    def __init__(self, messages: Iterable[Message]) -> None:
+    *shown*: principals with a message in an epoch before, of which all marks of this epoch count; of another one those
+    after its first message. *heads*: how many marks the log says that a principal had in this epoch, where that is
+    known and what is missing after the last message counts too.
+    """
+
+    def __init__(self, messages: Iterable[Message], shown: Collection[str], heads: Callable[[str], int]) -> None:
         self._missing: dict[str, list[range]] = {}
-        last: dict[str, int] = {}
+        last = dict.fromkeys(shown, 0)
         for message in messages:
             count = decode_mark(message.mark).mark.count
-            before = last.get(message.principal, 0)
-            if count > before + 1:
-                self._missing.setdefault(message.principal, []).append(range(before + 1, count))
+            before = last.get(message.principal, count)
+            self._miss(message.principal, before + 1, count)
             last[message.principal] = max(before, count)
+        for principal, count in last.items():
+            self._miss(principal, count + 1, heads(principal) + 1)
+
+    def _miss(self, principal: str, first: int, end: int) -> None:
+        if first < end:
+            self._missing.setdefault(principal, []).append(range(first, end))
 
     def __bool__(self) -> bool:
         return bool(self._missing)

@@ -22,6 +22,7 @@ from sigillo.archive.export import KnownEpoch, Selection, Tally, export
 from sigillo.archive.store import Store
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
+from sigillo.cli.evidence_log import OperatorLog
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import CertificateLine, Line, encode_line
@@ -88,7 +89,8 @@ def command(
 ) -> None:
     """Write messages of one or more devices, with their marks and epochs, as an evidence file.
 
-    It holds what the archive keeps. Whether it proves anything is for `sigillo verify` and its policy to say.
+    It holds what the archive keeps, and the proof of the operator's log where there is one. Whether it
+    proves anything is for `sigillo verify` and its policy to say.
     """
     if last is not None and (from_ns is not None or to_ns is not None):
         raise ArchiveError("--last and --from/--to: give one of them")
@@ -108,7 +110,8 @@ def command(
         for device in selection.devices:
             if device not in known:
                 raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
-        spooled = EpochStore(folder.epochs, folder.spool).marks
+        log = OperatorLog.find(folder.log)
+        spooled = log.marks if log else EpochStore(folder.epochs, folder.spool).marks
         progress = _Progress(tally)
         lines = export(
             archive,
@@ -118,6 +121,7 @@ def command(
             certificates=_certificates(folder, selection.devices),
             tally=tally,
             progress=progress.step,
+            log=log.view() if log else None,
         )
         with closing(lines):
             _write(lines, output, selection, tally)
@@ -222,8 +226,10 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
             "epochs": tally.epochs,
             "messages": tally.messages,
             "repeats": tally.repeats,
+            "not_held": tally.not_held,
         }
         left_out = {"not_genuine": tally.not_genuine, "twice": tally.twice, "too_large": tally.too_large}
+        left_out |= {"pending": tally.pending}
         click.echo(json.dumps({"file": str(output), **fields, **left_out}))
         return
     click.echo(f"{output}: {_count(tally.messages, 'message')}, {_count(tally.epochs, 'epoch')}")
@@ -231,6 +237,10 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
         click.echo(f"  {_count(tally.certificates, 'certificate')} of signing keys")
     if tally.repeats:
         click.echo(f"  {_count(tally.repeats, 'repeat')} that the broker marked and did not deliver again")
+    if tally.not_held:
+        click.echo(f"  {_count(tally.not_held, 'mark')} admitted, not held: marked messages that the archive lacks")
+    if tally.pending:
+        click.echo(f"  left out: {_count(tally.pending, 'message')} that the log's checkpoint does not cover yet")
     if tally.too_large:
         click.echo(f"  left out: {_count(tally.too_large, 'message')} too large for a line of an evidence file (2 MiB)")
     if tally.not_genuine:

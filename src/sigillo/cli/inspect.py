@@ -10,8 +10,8 @@ import click
 from sigillo.cli.source import FileError, chunks, naming, read_policy
 from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
-from sigillo.report.exhibit import README, exhibits
-from sigillo.report.inspection import inspect, render_inspection
+from sigillo.report.exhibit import README, exhibits, message_proof
+from sigillo.report.inspection import Inspection, inspect, render_inspection
 
 _REMEDY = "get the file again, or ask whoever made it"
 
@@ -45,6 +45,7 @@ def command(file: Path, export: Path | None, policy: Path | None, as_json: bool)
         click.echo(render_inspection(inspection), nl=False)
     if export:
         count = _export(file, export, None if policy is None else read_policy(policy))
+        _export_proof(file, export, inspection)
         click.echo(f"\n{count} signatures written to {export}: see {export / 'README.txt'}", err=as_json)
 
 
@@ -67,3 +68,14 @@ def _export(file: Path, folder: Path, policy: Policy | None) -> int:
                 count += bool(exhibit.files)
     (folder / "README.txt").write_text(README, encoding="utf-8")
     return count
+
+
+def _export_proof(file: Path, folder: Path, inspection: Inspection) -> None:
+    """The log's proof of the first message, where the file has one."""
+    if inspection.checkpoint is None:
+        return
+    first = inspection.messages[0]  # a file has a message
+    with naming(file, _REMEDY):
+        proof = message_proof(split_lines(chunks(file)), first, inspection.checkpoint)
+    if proof:
+        (folder / f"{first.number:06d}-mark.tlog-proof").write_bytes(proof)

@@ -18,6 +18,7 @@ from sigillo.report.escape import escape
 COMMANDS = {
     "verify": "Verify an evidence file, offline.",
     "inspect": "Show what an evidence file holds; no trust implied.",
+    "accuse": "Find what proves misbehaviour in two evidence files.",
     "policy": "Say whom to trust: make or check a policy.",
     "up": "Run the certified broker (operator).",
     "device": "Make, enrol and simulate devices; sign as one.",

@@ -7,21 +7,19 @@ from collections.abc import Iterable
 from sigillo.core.ledger import Ledger, StepRecord
 from sigillo.core.policy import Policy
 from sigillo.core.step import REACHED_LEVEL
-from sigillo.core.verdict import LEVEL_SENTENCE, STEPS, Check, Link, Result, Summary, Verdict
+from sigillo.core.verdict import LEVEL_SENTENCE, LOG_STEPS, STEPS, Check, Link, Result, Summary, Verdict
 from sigillo.core.verify import walk
 
 NO_POLICY = "no policy says whom to trust"
+NO_LOG = Link("log inclusion", "nothing shows that these marks are in a log that others can see")
 MISSING_LINKS = (
-    Link("log inclusion", "nothing shows that these marks are in a log that others can see"),
     Link("time-stamp anchor", "no time-stamp token: the times are the broker's own claim"),
     Link("witness", "one history; a split view would not be seen"),
     Link("rebuilder", "nobody says that the broker's program was rebuilt from source"),
     Link("hardware", "no hardware vouches for what ran"),
 )
-LAST_WORD = (
-    "after a device's last message shown in an epoch only its own numbers show what is missing, "
-    "and after its very last nothing does"
-)
+LAST_SHOWN = "after a device's last message shown in an epoch only its own numbers show what is missing"
+LAST_WORD = "what never reached the broker only a device's own numbers show, and nothing a loss after its last message"
 _DEVICE_STEPS = (9, 11)
 _CERTIFICATE_STEP = 9
 _UNITS = {
@@ -38,6 +36,9 @@ _UNITS = {
     11: "check",
     12: "epoch",
     13: "epoch",
+    14: "line",
+    15: "check",
+    16: "check",
 }
 _MEANING = {
     1: "readable and canonical",
@@ -53,6 +54,9 @@ _MEANING = {
     11: "no gap in a device's own numbers between its first and last shown",
     12: "executable, plugin and configuration as the policy says",
     13: f"{REACHED_LEVEL}: {LEVEL_SENTENCE[REACHED_LEVEL]}",
+    14: "each the entry at its index, under a checkpoint of the log key that the policy pins",
+    15: "sequences without room for another mark between them, checkpoints that are prefixes of this log",
+    16: "no mark of a principal shown is denied by the log's heads, or missing up to them",
 }
 
 
@@ -70,7 +74,8 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
     ledger = Ledger(strict=False)
     walk(lines, policy, now_ns, ledger)
     summary = ledger.summary()
-    checks = tuple(_check(step, ledger.steps[step], summary, policy) for step in STEPS)
+    steps = [step for step in STEPS if ledger.has_log or step not in LOG_STEPS]
+    checks = tuple(_check(step, ledger.steps[step], summary, policy) for step in steps)
     verified = policy is not None and all(check.result is Result.PASSED for check in checks)
     return Verdict(
         verified=verified,
@@ -79,9 +84,9 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
         level=REACHED_LEVEL,
         summary=summary,
         checks=checks,
-        missing=MISSING_LINKS,
+        missing=MISSING_LINKS if ledger.has_log else (NO_LOG, *MISSING_LINKS),
         relaxations=ledger.relaxations(),
-        limits=(*ledger.limits(), LAST_WORD),
+        limits=(*ledger.limits(), *(() if ledger.has_log else (LAST_SHOWN,)), LAST_WORD),
     )
 
 

@@ -42,6 +42,14 @@ class VerificationError(SigilloError):
         self.reason = reason
 
 
+class AccusationError(SigilloError):
+    """An accusation is readable and proves nothing (spec/accusation.md; exit code 1)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class PolicyError(SigilloError):
     """A policy cannot be used; `field` is the key in the file that its author has to change (exit code 2)."""
 

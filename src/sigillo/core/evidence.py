@@ -7,27 +7,37 @@ Reading is a stream of bounded parts: chunks of bytes (any size, from whoever do
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
-from sigillo.core.errors import DecodeError
+from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint
+from sigillo.core.errors import DecodeError, MerkleError
+from sigillo.core.field import HASH_SIZE
 from sigillo.core.line import MAX_LINE
+from sigillo.core.merkle import decompose
 
 FORMAT = "sigillo-evidence"
 VERSION = 1
 MAX_CERTIFICATES = 16
 """Certificate lines of one device."""
+MAX_PROOF = 8192
+"""Bytes that index and skip add to a line at most: 127 hashes."""
 _MAX_DIGITS = 18
 _HALF_PAIR = "holds half of a surrogate pair, which is no character"
 
 
+Skip = tuple[bytes, ...]
+"""Hashes of the cover of the log's entries between two lines, which the file does not show (spec/log.md)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line."""
+    """The first line. *log*: the lines are a streamed proof of one log, and stand in its order."""
 
+    log: bool = False
     kind: Literal["header"] = "header"
 
 
@@ -47,34 +57,84 @@ class CertificateLine:
 
 @dataclass(frozen=True, slots=True)
 class EpochLine:
-    """An epoch: its countersigned statement and, where it is known, its end (tagged COSE_Sign1 each)."""
+    """An epoch's countersigned statement (tagged COSE_Sign1). *index*: of its entry, where the file has a log proof."""
 
     statement: bytes
-    end: bytes | None = None
+    index: int | None = None
+    skip: Skip = ()
     kind: Literal["epoch"] = "epoch"
 
 
 @dataclass(frozen=True, slots=True)
 class MessageLine:
-    """A message: topic and payload as delivered, and its tagged time mark with the salt."""
+    """A message: topic and payload as delivered, and its tagged time mark with the salt.
+
+    Without a payload it is a mark that is admitted, not held: nobody kept the message.
+    """
 
     topic: str
-    payload: bytes
+    payload: bytes | None
     mark: bytes
+    index: int | None = None
+    skip: Skip = ()
     kind: Literal["message"] = "message"
 
 
 @dataclass(frozen=True, slots=True)
+class EndLine:
+    """The end of the epoch above it (tagged COSE_Sign1)."""
+
+    end: bytes
+    index: int | None = None
+    skip: Skip = ()
+    kind: Literal["end"] = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsLine:
+    """A heads object of the epoch above it; only where the file has a log proof."""
+
+    heads: bytes
+    index: int | None
+    skip: Skip = ()
+    kind: Literal["heads"] = "heads"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLine:
+    """A head proof of one principal under the heads above it. It stands for no entry of the log."""
+
+    principal: str
+    proof: bytes
+    kind: Literal["head"] = "head"
+
+
+@dataclass(frozen=True, slots=True)
+class StopLine:
+    """The log had this root (32 bytes) when it had this size: a checkpoint that a line below names."""
+
+    size: int
+    root: bytes
+    skip: Skip = ()
+    kind: Literal["stop"] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line: how many epoch, message and certificate lines the file has."""
+    """The last line: how many epoch, message and certificate lines the file has, and the log's signed checkpoint."""
 
     epochs: int
     messages: int
     certificates: int = 0
+    checkpoint: str | None = None
+    skip: Skip = ()
     kind: Literal["trailer"] = "trailer"
 
 
-Line = Header | CertificateLine | EpochLine | MessageLine | Trailer
+EntryLine = EpochLine | MessageLine | EndLine | HeadsLine
+"""A line that stands for an entry of the log."""
+
+Line = Header | CertificateLine | EntryLine | HeadLine | StopLine | Trailer
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +150,7 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
 
     Checks what one can see without looking into the COSE objects: canonical JSON, members and types, the header
     first, then certificates in their order, an epoch before the first message, at least one message, the trailer last
-    with the right counts.
+    with the right counts; of a log proof that its lines ascend and every skip has as many hashes as it takes.
 
     Raises:
         DecodeError: naming line and member.
@@ -116,31 +176,68 @@ class _Read:
     messages: int = 0
     certificates: int = 0
     of_device: int = 0  # certificate lines in a row that are of the same device
+    ended: bool = False  # the newest epoch has its end
+    log: bool = False
+    position: int = 0  # entries of the log passed so far
+    stopped: int = 0  # size of the newest stop
 
     def add(self, line: Line, number: int) -> None:
         where = f"line {number}"
         if (self.last is None) != isinstance(line, Header):
             raise DecodeError(where, "the header must be the first line, and only there")
-        if isinstance(line, CertificateLine):
+        if isinstance(line, Header):
+            self.log = line.log
+        elif isinstance(line, CertificateLine):
             self._certificate(line, where)
-        elif isinstance(line, EpochLine):
-            self.epochs += 1
-        elif isinstance(line, MessageLine):
-            self.messages += 1
-            if not self.epochs:
-                raise DecodeError(where, "a message stands before the first epoch")
         elif isinstance(line, Trailer):
             self._trailer(line, where)
+        elif isinstance(line, HeadLine):
+            self._head(line, where)
+        elif isinstance(line, StopLine):
+            self._stop(line, where)
+        else:
+            self._entry(line, where)
         self.last, self.lines = line, number
 
     def _certificate(self, line: CertificateLine, where: str) -> None:
         before = self.last if isinstance(self.last, CertificateLine) else None
-        if self.epochs or (before and before.order >= line.order):
+        if not isinstance(self.last, Header | CertificateLine) or (before and before.order >= line.order):
             raise DecodeError(where, "certificates stand after the header, each once, in order of device and bytes")
         self.of_device = self.of_device + 1 if before and before.device == line.device else 1
         if self.of_device > MAX_CERTIFICATES:
             raise DecodeError(where, f"is one more than {MAX_CERTIFICATES} certificates of one device")
         self.certificates += 1
+
+    def _entry(self, line: EntryLine, where: str) -> None:
+        if isinstance(line, EpochLine):
+            self.epochs, self.ended = self.epochs + 1, False
+        elif not self.epochs:
+            article = "an" if line.kind == "end" else "a"
+            raise DecodeError(where, f"{article} {line.kind} line stands before the first epoch")
+        self.messages += isinstance(line, MessageLine)
+        if isinstance(line, EndLine):
+            if self.ended:
+                raise DecodeError(where, "is the second end of its epoch")
+            self.ended = True
+        if (line.index is None) == self.log:
+            must = "must be there, since the header says that there is a log" if self.log else "goes with a log"
+            raise DecodeError(f"{where}, index", must)
+        if line.index is not None:
+            self._skip(line.index, line.skip, where)
+            self.position += 1
+
+    def _head(self, line: HeadLine, where: str) -> None:
+        last = self.last
+        if not isinstance(last, HeadsLine | HeadLine):
+            raise DecodeError(where, "stands neither below heads nor below another head")
+        if isinstance(last, HeadLine) and last.principal.encode() >= line.principal.encode():
+            raise DecodeError(where, "heads of principals stand in order of their names, each once")
+
+    def _stop(self, line: StopLine, where: str) -> None:
+        if not self.log or line.size <= self.stopped:
+            raise DecodeError(where, "is not a stop above the one before it, in a file with a log")
+        self._skip(line.size, line.skip, where)
+        self.stopped = line.size
 
     def _trailer(self, line: Trailer, where: str) -> None:
         for name in ("certificates", "epochs", "messages"):
@@ -149,38 +246,96 @@ class _Read:
                 raise DecodeError(f"{where}, {name}", f"says {says}, the file has {has}")
         if not self.messages:
             raise DecodeError(f"{where}, messages", "the file has no message")
+        if (line.checkpoint is None) == self.log:
+            must = "must be there, since the header says that there is a log" if self.log else "goes with a log"
+            raise DecodeError(f"{where}, checkpoint", must)
+        if line.checkpoint is not None:
+            size = decode_note_text(line.checkpoint, f"{where}, checkpoint").head.size
+            self._skip(size, line.skip, where)
+
+    def _skip(self, to: int, skip: Skip, where: str) -> None:
+        """From the entries passed so far to this one, which is *to* or, of a stop or trailer, ends before it."""
+        if to < self.position:
+            raise DecodeError(where, f"is at entry {to} of the log, which stands before entry {self.position}")
+        try:
+            cover = len(decompose(self.position, to))
+        except MerkleError as error:
+            raise DecodeError(where, error.reason) from error
+        if len(skip) != cover:
+            raise DecodeError(f"{where}, skip", f"has {len(skip)} hashes; it takes {cover} to entry {to} of the log")
+        self.position = to
+
+
+def decode_note_text(text: str, field: str) -> SignedCheckpoint:
+    """The signed checkpoint of a trailer. Raises DecodeError at *field*."""
+    try:
+        return decode_checkpoint(text.encode("utf-8"))
+    except DecodeError as error:
+        raise DecodeError(field, str(error)) from error
 
 
 def decode_line(data: bytes, number: int) -> Line:
     """Decode one line (without its LF); *number* is for errors. Raises DecodeError naming line and member."""
     where = f"line {number}"
-    value = _canonical_object(data, where)
+    value = canonical_object(data, where)
     kind = value.get("type")
-    fields = _Members(value, where)
-    line: Line
-    if kind == "header":
-        fields.exactly({"type", "format", "version"})
-        if fields.text("format") != FORMAT or fields.integer("version") != VERSION:
-            fields.refuse("format", f'this program reads format "{FORMAT}" version {VERSION}')
-        line = Header()
-    elif kind == "certificate":
-        fields.exactly({"type", "device", "chain"})
-        line = CertificateLine(fields.device("device"), fields.chain("chain"))
-    elif kind == "epoch":
-        fields.exactly({"type", "statement"} | ({"end"} & value.keys()))
-        line = EpochLine(fields.binary("statement"), fields.binary("end") if "end" in value else None)
-    elif kind == "message":
-        fields.exactly({"type", "topic", "payload", "mark"})
-        line = MessageLine(fields.text("topic"), fields.binary("payload"), fields.binary("mark"))
-    elif kind == "trailer":
-        fields.exactly({"type", "certificates", "epochs", "messages"})
-        line = Trailer(fields.integer("epochs"), fields.integer("messages"), fields.integer("certificates"))
-    else:
-        fields.refuse("type", "must be header, certificate, epoch, message or trailer")
-    return line
+    fields = Members(value, where)
+    decode = _DECODE.get(kind) if isinstance(kind, str) else None
+    if decode is None:
+        fields.refuse("type", f"must be one of {', '.join(_DECODE)}")
+    return decode(fields)
 
 
-class _Members:
+def _header(fields: Members) -> Header:
+    fields.exactly({"format", "version", "log"})
+    if fields.text("format") != FORMAT or fields.integer("version") != VERSION:
+        fields.refuse("format", f'this program reads format "{FORMAT}" version {VERSION}')
+    return Header(fields.boolean("log"))
+
+
+def _certificate(fields: Members) -> CertificateLine:
+    fields.exactly({"device", "chain"})
+    return CertificateLine(fields.device("device"), fields.chain("chain"))
+
+
+def _epoch(fields: Members) -> EpochLine:
+    fields.exactly({"statement"}, {"index", "skip"})
+    return EpochLine(fields.binary("statement"), fields.index(), fields.skip())
+
+
+def _message(fields: Members) -> MessageLine:
+    fields.exactly({"topic", "payload", "mark"}, {"index", "skip"})
+    payload = None if fields.is_null("payload") else fields.binary("payload")
+    return MessageLine(fields.text("topic"), payload, fields.binary("mark"), fields.index(), fields.skip())
+
+
+def _end(fields: Members) -> EndLine:
+    fields.exactly({"end"}, {"index", "skip"})
+    return EndLine(fields.binary("end"), fields.index(), fields.skip())
+
+
+def _heads(fields: Members) -> HeadsLine:
+    fields.exactly({"heads", "index"}, {"skip"})
+    return HeadsLine(fields.binary("heads"), fields.index(), fields.skip())
+
+
+def _head(fields: Members) -> HeadLine:
+    fields.exactly({"principal", "proof"})
+    return HeadLine(fields.text("principal"), fields.binary("proof"))
+
+
+def _stop(fields: Members) -> StopLine:
+    fields.exactly({"size", "root"}, {"skip"})
+    return StopLine(fields.integer("size"), fields.hash("root"), fields.skip())
+
+
+def _trailer(fields: Members) -> Trailer:
+    fields.exactly({"certificates", "epochs", "messages"}, {"checkpoint", "skip"})
+    counts = fields.integer("epochs"), fields.integer("messages"), fields.integer("certificates")
+    return Trailer(*counts, fields.text("checkpoint") if fields.has("checkpoint") else None, fields.skip())
+
+
+class Members:
     """Typed access to the members of one line."""
 
     def __init__(self, value: dict[str, Any], where: str) -> None:
@@ -188,36 +343,87 @@ class _Members:
         self._where = where
 
     def refuse(self, member: str, reason: str) -> NoReturn:
+        """Raise DecodeError naming line and member."""
         raise DecodeError(f"{self._where}, {member}", reason)
 
-    def exactly(self, names: set[str]) -> None:
+    def exactly(self, names: set[str], optional: Set[str] = frozenset()) -> None:
+        """Refuse a member that is missing, or that is none of these and not `type`."""
         for name in sorted(names - self._value.keys()):
             self.refuse(name, "is missing")
-        for name in sorted(self._value.keys() - names):
+        for name in sorted(self._value.keys() - names - optional - {"type"}):
             self.refuse(_shown(name), "is not a member of this line")
 
+    def has(self, member: str) -> bool:
+        """Whether the member is there."""
+        return member in self._value
+
+    def is_null(self, member: str) -> bool:
+        """Whether the member is null."""
+        return self._value[member] is None
+
     def text(self, member: str) -> str:
+        """Text."""
         value = self._value[member]
         if not isinstance(value, str):
             self.refuse(member, "must be text")
         return value
 
     def integer(self, member: str) -> int:
+        """A whole number, 0 or more."""
         value = self._value[member]
         if type(value) is not int or value < 0:  # an exact comparison: true is an int to isinstance
             self.refuse(member, "must be a whole number, 0 or more")
         return value
 
+    def boolean(self, member: str) -> bool:
+        """True or false."""
+        value = self._value[member]
+        if type(value) is not bool:
+            self.refuse(member, "must be true or false")
+        return value
+
     def binary(self, member: str) -> bytes:
+        """Bytes, of base64url."""
         return self._decoded(self.text(member), member)
 
+    def hash(self, member: str) -> bytes:
+        """A hash, of base64url."""
+        return self._checked_hash(self.binary(member), member)
+
+    def index(self) -> int | None:
+        """The number of the entry, where there is one."""
+        return self.integer("index") if self.has("index") else None
+
+    def skip(self) -> Skip:
+        """The hashes of the skip; none where there is no skip."""
+        if not self.has("skip"):
+            return ()
+        hashes = self.hashes("skip")
+        if not hashes:
+            self.refuse("skip", "is empty; without a hash it is not there")
+        return hashes
+
+    def hashes(self, member: str) -> tuple[bytes, ...]:
+        """A list of hashes, of base64url."""
+        values = self._value[member]
+        if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+            self.refuse(member, "must be a list of hashes")
+        return tuple(self._checked_hash(self._decoded(value, member), member) for value in values)
+
+    def _checked_hash(self, value: bytes, member: str) -> bytes:
+        if len(value) != HASH_SIZE:
+            self.refuse(member, f"has a hash of {len(value)} bytes, not {HASH_SIZE}")
+        return value
+
     def device(self, member: str) -> str:
+        """The id of a device."""
         name = self.text(member)
         if not 1 <= len(name.encode()) <= 255:
             self.refuse(member, "must have 1 to 255 bytes")
         return name
 
     def chain(self, member: str) -> tuple[bytes, ...]:
+        """The certificates of a chain, of base64url."""
         values = self._value[member]
         if not (isinstance(values, list) and 1 <= len(values) <= MAX_CHAIN):
             self.refuse(member, f"must be a list of 1 to {MAX_CHAIN} certificates")
@@ -235,11 +441,25 @@ class _Members:
             self.refuse(member, error.reason)
 
 
+_DECODE: Mapping[str, Callable[[Members], Line]] = {
+    "header": _header,
+    "certificate": _certificate,
+    "epoch": _epoch,
+    "message": _message,
+    "end": _end,
+    "heads": _heads,
+    "head": _head,
+    "stop": _stop,
+    "trailer": _trailer,
+}
+
+
 def _shown(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:32]}…"
 
 
-def _canonical_object(data: bytes, where: str) -> dict[str, Any]:
+def canonical_object(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a line that is exactly its canonical form. Raises DecodeError at *where*."""
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -250,7 +470,7 @@ def _canonical_object(data: bytes, where: str) -> dict[str, Any]:
         )
         if not isinstance(value, dict):
             raise DecodeError(where, "must be a JSON object")
-        again = _canonical(value)
+        again = canonical(value)
     except UnicodeDecodeError as error:
         raise DecodeError(where, f"is not UTF-8 (byte {error.start} of the line); is this evidence?") from error
     except UnicodeEncodeError as error:
@@ -287,43 +507,58 @@ def _refuse_number(_text: str) -> NoReturn:
     raise _RefusedJsonError("has a number that is not a whole number")
 
 
-def _canonical(value: dict[str, Any]) -> bytes:
+def canonical(value: dict[str, Any]) -> bytes:
+    """The canonical form of a JSON object, without LF. Raises UnicodeEncodeError for text that is not UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
 def fits(line: MessageLine) -> bool:
-    """Whether a message can be written as a line: 2 MiB hold about 1.5 MiB of payload."""
-    at_most = 2 * (len(line.payload) + len(line.mark)) + 6 * len(line.topic) + 100
-    if at_most <= MAX_LINE:
+    """Whether a message can be written as a line, with any skip: 2 MiB hold about 1.5 MiB of payload."""
+    at_most = 2 * (len(line.payload or b"") + len(line.mark)) + 6 * len(line.topic) + 100
+    if at_most <= MAX_LINE - MAX_PROOF:
         return True
     try:
-        encode_line(line)
+        return len(encode_line(line)) <= MAX_LINE - MAX_PROOF
     except DecodeError:
         return False
-    return True
 
 
 def encode_line(line: Line) -> bytes:
     """The canonical bytes of a line, with its LF. Raises DecodeError for one that would not be read: over 2 MiB, or
     with text that is not UTF-8.
     """
-    value: dict[str, Any] = {"type": line.kind}
-    if isinstance(line, Header):
-        value |= {"format": FORMAT, "version": VERSION}
-    elif isinstance(line, CertificateLine):
-        value |= {"device": line.device, "chain": [base64url_encode(certificate) for certificate in line.chain]}
-    elif isinstance(line, EpochLine):
-        value |= {"statement": base64url_encode(line.statement)}
-        value |= {} if line.end is None else {"end": base64url_encode(line.end)}
-    elif isinstance(line, MessageLine):
-        payload, mark = base64url_encode(line.payload), base64url_encode(line.mark)
-        value |= {"topic": line.topic, "payload": payload, "mark": mark}
-    else:
-        value |= {"certificates": line.certificates, "epochs": line.epochs, "messages": line.messages}
+    value: dict[str, Any] = {"type": line.kind, **_own_members(line)}
+    if not isinstance(line, Header | CertificateLine | HeadLine) and line.skip:
+        value["skip"] = [base64url_encode(item) for item in line.skip]
+    if isinstance(line, EntryLine) and line.index is not None:
+        value["index"] = line.index
     try:
-        data = _canonical(value) + b"\n"
+        data = canonical(value) + b"\n"
     except UnicodeEncodeError as error:
         raise DecodeError("line", _HALF_PAIR) from error
     if len(data) > MAX_LINE:
         raise DecodeError("line", f"has {len(data)} bytes, more than {MAX_LINE}")
     return data
+
+
+def _own_members(line: Line) -> dict[str, Any]:
+    """The members of a line, without those that all entries have."""
+    if isinstance(line, Header):
+        return {"format": FORMAT, "version": VERSION, "log": line.log}
+    if isinstance(line, CertificateLine):
+        return {"device": line.device, "chain": [base64url_encode(certificate) for certificate in line.chain]}
+    if isinstance(line, EpochLine):
+        return {"statement": base64url_encode(line.statement)}
+    if isinstance(line, MessageLine):
+        payload = None if line.payload is None else base64url_encode(line.payload)
+        return {"topic": line.topic, "payload": payload, "mark": base64url_encode(line.mark)}
+    if isinstance(line, EndLine):
+        return {"end": base64url_encode(line.end)}
+    if isinstance(line, HeadsLine):
+        return {"heads": base64url_encode(line.heads)}
+    if isinstance(line, HeadLine):
+        return {"principal": line.principal, "proof": base64url_encode(line.proof)}
+    if isinstance(line, StopLine):
+        return {"size": line.size, "root": base64url_encode(line.root)}
+    counts = {"certificates": line.certificates, "epochs": line.epochs, "messages": line.messages}
+    return counts if line.checkpoint is None else {**counts, "checkpoint": line.checkpoint}

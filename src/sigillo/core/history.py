@@ -29,13 +29,32 @@ class LastMark:
 
 @dataclass(slots=True)
 class Principal:
-    """What the file shows of one principal. *name*: as marked, cut to 256 characters for display."""
+    """What the file shows of one principal. *name*: as marked, cut to 256 characters for display.
+
+    *complete_to*: the entry of the log up to which all of its marks are known, from the first one shown on; it stays
+    where *gap* says that something is not known. *known*: epoch and sequence up to which all is known again since.
+    """
 
     name: str
     messages: int = 0
     repeats: int = 0
     sequence_bits: int | None = None
     last: LastMark | None = None
+    complete_to: int | None = None
+    known: tuple[int, int] | None = None
+    gap: bool = False
+
+    def joins(self, epoch: int, last_sequence: int) -> bool:
+        """Whether nothing is unknown up to this epoch. *last_sequence*: of the epoch before it."""
+        if self.known is None or self.known[0] == epoch:
+            return True
+        return self.known[0] == epoch - 1 and self.known[1] >= last_sequence
+
+    def reach(self, known: tuple[int, int], index: int) -> None:
+        """All is known up to here, entry *index*, unless there is a gap before it."""
+        self.known = known
+        if not self.gap:
+            self.complete_to = index
 
 
 class Principals:
@@ -56,6 +75,10 @@ class Principals:
                 raise DecodeError("file", f"shows more than {MAX_PRINCIPALS} principals; verify it in parts")
             found = self._by_digest[digest] = Principal(name if len(name) <= 256 else f"{name[:256]}…")
         return found
+
+    def find(self, name: str) -> Principal | None:
+        """The record of this principal, or None."""
+        return self._by_digest.get(hashlib.sha256(name.encode()).digest())
 
     def all(self) -> list[Principal]:
         """In the order in which the file shows them."""

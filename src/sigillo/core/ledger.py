@@ -6,20 +6,23 @@ A strict ledger raises at the first failure (:func:`sigillo.core.verify.verify`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sigillo.core.checkpoint import TreeHead
 from sigillo.core.errors import VerificationError
 from sigillo.core.history import Principals
 from sigillo.core.mark import Mark
 from sigillo.core.statement import EpochStatement
 from sigillo.core.trusted import VerifiedMessage
 from sigillo.core.verdict import (
+    LOG_STEPS,
     MAX_LISTED,
     STEPS,
     DeviceSummary,
     EpochSummary,
     Finding,
     Findings,
+    LogSummary,
     Received,
     Relaxation,
     Summary,
@@ -29,6 +32,7 @@ CONSEQUENCES = {
     "clock.allow_unsynchronised": "the kernel itself said that these times are not synchronised",
     "clock.allow_unknown_bound": "nobody says how far these times may be off",
     "missing.allow_withheld": "the broker marked messages of these devices that the file lacks",
+    "missing.allow_not_held": "the broker marked messages of these devices that nobody kept",
     "missing.allow_lost": "messages that these devices numbered are not in the file",
     "operator.unsafe_any_build": "nothing says which broker software marked these messages",
 }
@@ -76,16 +80,18 @@ class Ledger:
         self.principals = Principals()
         self._epochs: list[EpochSummary] = []
         self._operators: dict[str, None] = {}
-        self._epoch_count = self._message_count = 0
+        self._epoch_count = self._message_count = self._not_held_count = 0
+        self.has_log = False
+        self._log: LogSummary | None = None
         self._received: Received | None = None
 
     def at(self, line: int | None) -> None:
         """What follows is about this line of the file."""
         self._line = line
 
-    def ran(self, step: int) -> None:
-        """The step was run once."""
-        self.steps[step].checked += 1
+    def ran(self, step: int, times: int = 1) -> None:
+        """The step was run once, or that many times."""
+        self.steps[step].checked += times
 
     def skipped(self, *steps: int) -> None:
         """The steps were not run here: a step before them failed, or there is no policy."""
@@ -146,7 +152,7 @@ class Ledger:
         if statement.unmarked_paths:
             self._limited(f"not marked by this broker: {', '.join(statement.unmarked_paths)}")
 
-    def epoch(self, statement: EpochStatement, epoch_id: bytes, *, ended: bool) -> None:
+    def epoch(self, statement: EpochStatement, epoch_id: bytes) -> None:
         """An epoch, as its statement says."""
         self._limit_epoch(statement)
         self._epoch_count += 1
@@ -163,15 +169,28 @@ class Ledger:
                     clock_correction_ns=statement.clock_correction_ns,
                     previous_ending=previous.ended.name.lower().replace("_", " ") if previous else "none",
                     unmarked_paths=statement.unmarked_paths,
-                    ended=ended,
+                    ended=False,
                 )
             )
+
+    def epoch_end(self) -> None:
+        """The newest epoch has its end in the file."""
+        if self._epoch_count == len(self._epochs):
+            self._epochs[-1] = replace(self._epochs[-1], ended=True)
+
+    def checkpoint(self, head: TreeHead) -> None:
+        """The log that the file is shown under."""
+        self._log = LogSummary(head.origin, head.size, head.root)
+
+    def not_held(self) -> None:
+        """A mark that is admitted, and its message is not held."""
+        self._not_held_count += 1
 
     def message(self, mark: Mark) -> None:
         """A message, as its mark says."""
         self._message_count += 1
-        if mark.checkpoint.size:
-            self._limited("marks name log checkpoints; this version does not check them, so they bound nothing")
+        if mark.checkpoint.size and not self.has_log:
+            self._limited("marks name log checkpoints; the file has no log proof, so they bound nothing")
         self.principals.of(mark.principal).messages += 1
         seen, clock = self._received, mark.clock
         if seen is None:
@@ -192,13 +211,28 @@ class Ledger:
         return Summary(
             epoch_count=self._epoch_count,
             message_count=self._message_count,
+            not_held_count=self._not_held_count,
             device_count=len(principals),
             repeat_count=sum(principal.repeats for principal in principals),
             received=self._received,
             epochs=tuple(self._epochs),
             devices=tuple(
-                DeviceSummary(principal.name, principal.messages, principal.repeats, principal.sequence_bits)
+                DeviceSummary(
+                    principal.name,
+                    principal.messages,
+                    principal.repeats,
+                    principal.sequence_bits,
+                    principal.complete_to,
+                )
                 for principal in principals[:MAX_LISTED]
             ),
             operators=tuple(self._operators),
+            log=self._log and replace(self._log, complete_to=self._complete_to()),
         )
+
+    def _complete_to(self) -> int | None:
+        """The smallest entry up to which all is known of a principal; None where a step that says so did not pass."""
+        if any(self.steps[step].failures.count or not self.steps[step].checked for step in (7, 10, *LOG_STEPS)):
+            return None
+        ends = [principal.complete_to for principal in self.principals.all() if principal.complete_to is not None]
+        return min(ends, default=None)

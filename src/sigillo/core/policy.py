@@ -64,10 +64,12 @@ class ClockTrust:
 
 @dataclass(frozen=True, slots=True)
 class MissingTrust:
-    """Which absences the reader accepts: messages withheld from the file, numbers lost by the device's own count."""
+    """Which absences the reader accepts: messages withheld from the file, or admitted and not held, and numbers lost
+    by the device's own count."""
 
     allow_withheld: bool = False
     allow_lost: bool = False
+    allow_not_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Policy:
             "clock.allow_unknown_bound": self.clock.allow_unknown_bound,
             "clock.allow_unsynchronised": self.clock.allow_unsynchronised,
             "missing.allow_withheld": self.missing.allow_withheld,
+            "missing.allow_not_held": self.missing.allow_not_held,
             "missing.allow_lost": self.missing.allow_lost,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
@@ -259,7 +262,11 @@ def decode_duration(text: str, path: str) -> int:
 
 
 def _missing(table: Table) -> MissingTrust:
-    missing = MissingTrust(table.take("allow_withheld", bool, False), table.take("allow_lost", bool, False))
+    missing = MissingTrust(
+        table.take("allow_withheld", bool, False),
+        table.take("allow_lost", bool, False),
+        table.take("allow_not_held", bool, False),
+    )
     table.end()
     return missing
 
@@ -329,6 +336,7 @@ def encode_policy(policy: Policy) -> str:
     lines += [f"allow_unknown_bound = {_bool(clock.allow_unknown_bound)}"]
     lines += [f"allow_unsynchronised = {_bool(clock.allow_unsynchronised)}"]
     lines += ["", "[missing]", f"allow_withheld = {_bool(missing.allow_withheld)}"]
+    lines += [f"allow_not_held = {_bool(missing.allow_not_held)}"]
     lines += [f"allow_lost = {_bool(missing.allow_lost)}"]
     for maker in policy.makers:
         ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))

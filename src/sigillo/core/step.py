@@ -14,14 +14,19 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from sigillo.core.certificate import Validity, verify_chain
+from sigillo.core.checkpoint import SignedCheckpoint, verify_checkpoint
 from sigillo.core.device_key import DeviceKey
+from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
-from sigillo.core.errors import DecodeError, SignatureError, VerificationError
+from sigillo.core.errors import DecodeError, MerkleError, SignatureError, VerificationError
 from sigillo.core.evidence import MessageLine
+from sigillo.core.heads import HeadProof, Heads, verify_head_proof
 from sigillo.core.history import Certificates, DeviceCounter, LastMark
-from sigillo.core.mark import Clock, SignedMark, payload_commitment
+from sigillo.core.inclusion import Logged, Stops
+from sigillo.core.mark import Checkpoint, Clock, SignedMark, payload_commitment
 from sigillo.core.marked_datagram import payload_as_received
 from sigillo.core.message import DeviceMessage, decode_device_message
+from sigillo.core.note import LogKey
 from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
 from sigillo.core.reading import Reading
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
@@ -131,11 +136,16 @@ def check_mark(signed: SignedMark, own: SelfSignedStatement) -> VerifiedMark:
     return VerifiedMark(signed.mark, rule.carrier, signed.object_hash, signed.salt, own, MADE_BY_VERIFY)
 
 
-def check_binding(verified: VerifiedMark, line: MessageLine) -> bytes:
-    """Step 6: the mark is about this topic and this payload. Returns the payload as the broker received it."""
+def check_binding(verified: VerifiedMark, line: MessageLine) -> bytes | None:
+    """Step 6: the mark is about this topic and this payload. Returns the payload as the broker received it.
+
+    None where the message is not held.
+    """
     mark = verified.mark
     if line.topic != mark.topic:
         raise VerificationError(6, f'the topic is "{line.topic}", the mark is about "{mark.topic}"')
+    if line.payload is None:
+        return None
     if verified.salt is None:
         raise VerificationError(6, "the mark has no salt, so nothing shows that it is about this payload")
     if payload_commitment(verified.salt, line.payload) == mark.commitment:
@@ -167,7 +177,7 @@ def check_order(
     if mark.time_ns > now_ns + MAX_AHEAD_NS:
         raise VerificationError(7, "the mark is from more than a day in the future")
     if end:
-        _check_before_end(verified, end)
+        raise VerificationError(7, f"the epoch had ended, with sequence {end.end.last_sequence}, before this mark")
     if last is None:
         if mark.count == 1 and mark.previous != own.epoch_id:
             raise VerificationError(7, "the principal's first mark does not start its chain at the epoch id")
@@ -180,10 +190,13 @@ def check_order(
         raise VerificationError(7, "the mark does not name the principal's mark before it")
 
 
-def _check_before_end(verified: VerifiedMark, end: VerifiedEnd) -> None:
+def check_last(end: VerifiedEnd, verified: VerifiedMark) -> None:
+    """Step 7, at the end of an epoch: *verified*, the last mark shown of it, does not come after what the end says."""
     mark, last = verified.mark, end.end
     if mark.sequence > last.last_sequence or mark.time_ns > last.time_ns:
-        raise VerificationError(7, f"the epoch had ended, with sequence {last.last_sequence}, before this mark")
+        raise VerificationError(
+            7, f"the epoch had ended, with sequence {last.last_sequence}, before mark {mark.sequence}"
+        )
     if mark.sequence == last.last_sequence and verified.object_hash != last.last:
         raise VerificationError(7, "the epoch end names another last mark")
 
@@ -317,6 +330,13 @@ def check_withheld(verified: VerifiedMark, last: LastMark | None) -> None:
         raise VerificationError(10, f"{missing} marked message(s) {shown} are not in the file")
 
 
+def check_held(verified: VerifiedMark) -> None:
+    """Step 10, of a line without a payload: the broker admits the mark of a message that nobody kept. Always raises."""
+    mark, number = verified.mark, verified.statement.statement.number
+    where = f'mark {mark.sequence} of epoch {number}, of "{mark.principal}"'
+    raise VerificationError(10, f"admitted, not held: {where}: the broker marked a message that nobody kept")
+
+
 def check_lost(device: str, counter: DeviceCounter) -> None:
     """Step 11, at the end of the file: the device's own numbers have no gap."""
     if counter.lost:
@@ -360,3 +380,85 @@ def check_level(verified: VerifiedStatement) -> None:
     required = verified.operator.level
     if LEVELS.index(REACHED_LEVEL) < LEVELS.index(required):
         raise VerificationError(13, f'the evidence reaches level "{REACHED_LEVEL}", the policy asks for "{required}"')
+
+
+def check_checkpoint(signed: SignedCheckpoint, key: LogKey) -> None:
+    """Step 14, of the trailer: the pinned log key signed this checkpoint of the log of its name."""
+    try:
+        verify_checkpoint(signed, key)
+    except SignatureError as error:
+        raise VerificationError(14, f"the log's checkpoint: {error.reason}") from error
+
+
+def check_log_order(shown: Logged, before: Logged | None, last_sequence: int | None = None) -> None:
+    """Step 15: the entry has room after the one shown *before* it for the marks between them.
+
+    *last_sequence*: of a statement, what it says of the epoch before it.
+    """
+    if before is None:
+        return
+    entry, earlier = shown.entry, before.entry
+    in_epoch = entry.epoch == earlier.epoch
+    sequence = entry.sequence if in_epoch else last_sequence
+    if sequence is None:  # step 4 fails: the statement knows no epoch before it
+        return
+    is_mark = entry.kind is Kind.MARK
+    if sequence < earlier.sequence + is_mark or (in_epoch and earlier.kind is Kind.EPOCH_END and is_mark):
+        reason = f"entry {shown.index} cannot come, with sequence {sequence}, after entry {before.index}"
+        raise VerificationError(15, f"{reason}, with {earlier.sequence}")
+    if in_epoch and earlier.kind is Kind.EPOCH_END and sequence != earlier.sequence:
+        raise VerificationError(15, f"entry {shown.index} has another last sequence than the epoch's end before it")
+    room = shown.index - before.index - (not is_mark)
+    if sequence - earlier.sequence > room:
+        marks = f"{sequence - earlier.sequence} marks after sequence {earlier.sequence}"
+        raise VerificationError(15, f"{marks} cannot be between entries {before.index} and {shown.index}")
+
+
+def check_named(checkpoint: Checkpoint, index: int, stops: Stops) -> None:
+    """Step 15: the checkpoint that entry *index* names is a prefix of this log, and was there before the entry."""
+    size = checkpoint.size
+    if size == 0:
+        return
+    if size > index:
+        raise VerificationError(15, f"entry {index} names a checkpoint of size {size}, which was not there yet")
+    if size < stops.named:
+        newest = f"size {stops.named}, named before it"
+        raise VerificationError(15, f"entry {index} names a checkpoint of size {size}, older than that of {newest}")
+    root = stops.name(size)
+    if root is None:
+        raise VerificationError(15, f"the file does not stop at size {size}, which entry {index} names")
+    if root != checkpoint.root:
+        named = f"entry {index} names a checkpoint of size {size} with another root than this log had"
+        raise VerificationError(15, f"{named}: this proves misbehaviour of whoever holds the log key")
+
+
+def check_heads(heads: Heads, own: SelfSignedStatement) -> None:
+    """Step 16: the heads are those of this epoch."""
+    if heads.epoch_id != own.epoch_id:
+        raise VerificationError(16, "the heads are of another epoch than the one above them")
+
+
+def check_head(proof: HeadProof, heads: Heads, principal: str, last: LastMark | None) -> int:
+    """Step 16: the log's head of this principal agrees with *last*, its last mark shown in this epoch, if any.
+
+    Returns how many marks the log says there are after that one, up to the heads.
+    """
+    try:
+        head = verify_head_proof(proof, heads, principal)
+    except MerkleError as error:
+        raise VerificationError(16, f'the head of "{principal}" is not under these heads: {error.reason}') from error
+    shown, count = last.count if last else 0, head.count if head else 0
+    if count < shown:
+        denied = f'the log says that "{principal}" had {count} mark(s), and the file shows mark {shown} of it'
+        raise VerificationError(16, f"{denied}: this proves misbehaviour of whoever holds the log key")
+    if head and last and count == shown and (head.last_mark, head.last_sequence) != (last.object_hash, last.sequence):
+        denied = f'the log names another last mark of "{principal}" than the file shows'
+        raise VerificationError(16, f"{denied}: this proves misbehaviour of whoever holds the log key")
+    return count - shown
+
+
+def check_complete(missing: int, principal: str) -> None:
+    """Step 16: nothing is missing between the last mark shown of this principal and the heads."""
+    if missing:
+        shown = f'of "{principal}" after the last one shown'
+        raise VerificationError(16, f"{missing} marked message(s) {shown} are not in the file")

@@ -27,7 +27,12 @@ STEPS = {
     11: "lost",
     12: "build",
     13: "level",
+    14: "log inclusion",
+    15: "log order",
+    16: "complete",
 }
+LOG_STEPS = (14, 15, 16)
+"""Those that a file without a log proof does not have."""
 LEVEL_SENTENCE = {"declared": "hashes self-reported by the operator"}
 
 
@@ -102,12 +107,16 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSummary:
-    """What the file shows of one device (where nothing is verified: of one principal)."""
+    """What the file shows of one device (where nothing is verified: of one principal).
+
+    *complete_to*: the entry of the log up to which it is complete, where the file has a log proof.
+    """
 
     id: str
     messages: int
     repeats: int
     sequence_bits: int | None
+    complete_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +134,35 @@ class EpochSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSummary:
+    """The log that the file is shown under, as its checkpoint says.
+
+    *complete_to*: the entry up to which the file is complete (spec/verification.md); None where no step says so.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    complete_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """What the file holds, by its own account. The tuples list at most ``MAX_LISTED``; the counts are whole."""
+    """What the file holds, by its own account. The tuples list at most ``MAX_LISTED``; the counts are whole.
+
+    *not_held_count*: marks that are admitted, whose messages are not held; *message_count* is without them.
+    """
 
     epoch_count: int
     message_count: int
+    not_held_count: int
     device_count: int
     repeat_count: int
     received: Received | None
     epochs: tuple[EpochSummary, ...]
     devices: tuple[DeviceSummary, ...]
     operators: tuple[str, ...]
+    log: LogSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +197,7 @@ class Verdict:
             "policy": self.has_policy,
             "level": {"name": self.level, "sentence": LEVEL_SENTENCE[self.level]},
             "bounds": _bounds(self.summary.received),
+            "log": _log(self.summary.log),
             "summary": _summary(self.summary),
             "checks": [_check(check) for check in self.checks],
             "missing": [{"name": link.name, "detail": link.detail} for link in self.missing],
@@ -194,10 +222,17 @@ def _bounds(received: Received | None) -> dict[str, Any]:
     return {"signed_after": None, "received": claim, "marked_after": None, "marked_not_later_than": None}
 
 
+def _log(log: LogSummary | None) -> dict[str, Any] | None:
+    if log is None:
+        return None
+    return {"origin": log.origin, "size": log.size, "root": log.root.hex(), "complete_to": log.complete_to}
+
+
 def _summary(summary: Summary) -> dict[str, Any]:
     return {
         "epoch_count": summary.epoch_count,
         "message_count": summary.message_count,
+        "not_held_count": summary.not_held_count,
         "device_count": summary.device_count,
         "repeat_count": summary.repeat_count,
         "operators": list(summary.operators),
@@ -220,6 +255,7 @@ def _summary(summary: Summary) -> dict[str, Any]:
                 "messages": device.messages,
                 "repeats": device.repeats,
                 "sequence_bits": device.sequence_bits,
+                "complete_to": device.complete_to,
             }
             for device in summary.devices
         ],

@@ -6,20 +6,31 @@ on. A step runs only on what the steps before it have proved: the types of :mod:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from cryptography import x509
-
 from sigillo.core import step
-from sigillo.core.certificate import decode_chain
-from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
-from sigillo.core.errors import DecodeError, VerificationError
-from sigillo.core.evidence import CertificateLine, EpochLine, MessageLine, NumberedLine, decode_lines
+from sigillo.core.decoded import (
+    Decoded,
+    DecodedCertificate,
+    DecodedEnd,
+    DecodedEpoch,
+    DecodedHead,
+    DecodedHeads,
+    DecodedMessage,
+    DecodedTrailer,
+    decode_objects,
+    entry_of,
+)
+from sigillo.core.epoch import SignedStatement
+from sigillo.core.errors import MerkleError, VerificationError
+from sigillo.core.evidence import Header, MessageLine, Skip, StopLine
 from sigillo.core.history import Certificates, Contents, DeviceCounter, LastMark, Principal
+from sigillo.core.inclusion import Inclusion, Logged
 from sigillo.core.ledger import Ledger
-from sigillo.core.mark import SignedMark, decode_mark
+from sigillo.core.mark import Checkpoint
+from sigillo.core.note import LogKey
 from sigillo.core.policy import Policy
 from sigillo.core.statement import HowEnded
 from sigillo.core.trusted import (
@@ -32,7 +43,6 @@ from sigillo.core.trusted import (
     VerifiedStatement,
 )
 
-D = TypeVar("D")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -63,70 +73,9 @@ def walk(lines: Iterable[bytes], policy: Policy | None, now_ns: int, ledger: Led
     for decoded in decode_objects(lines):
         ledger.at(decoded.number)
         ledger.ran(1)
-        if isinstance(decoded, DecodedEpoch):
-            walker.epoch(decoded)
-        elif isinstance(decoded, DecodedCertificate):
-            walker.certificate(decoded)
-        elif isinstance(decoded, DecodedMessage):
-            walker.message(decoded)
+        walker.line(decoded)
     ledger.at(None)
     walker.end()
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedEpoch:
-    """An epoch line with its objects decoded; not verified. *number*: of the line in the file."""
-
-    number: int
-    statement: SignedStatement
-    end: SignedEpochEnd | None
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedCertificate:
-    """A certificate line with its chain decoded, leaf first; not verified. *number*: of the line in the file."""
-
-    number: int
-    device: str
-    chain: tuple[x509.Certificate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedMessage:
-    """A message line with its mark decoded; not verified. *number*: of the line in the file."""
-
-    number: int
-    line: MessageLine
-    mark: SignedMark
-
-
-Decoded = DecodedCertificate | DecodedEpoch | DecodedMessage | NumberedLine
-
-
-def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
-    """Decode the lines of an evidence file and the objects in them; header and trailer come as they are.
-
-    Raises DecodeError naming line and member.
-    """
-    for numbered in decode_lines(lines):
-        number, line = numbered.number, numbered.line
-        if isinstance(line, EpochLine):
-            statement = _decode(decode_statement, line.statement, number, "statement")
-            end = None if line.end is None else _decode(decode_epoch_end, line.end, number, "end")
-            yield DecodedEpoch(number, statement, end)
-        elif isinstance(line, CertificateLine):
-            yield DecodedCertificate(number, line.device, _decode(decode_chain, line.chain, number, "chain"))
-        elif isinstance(line, MessageLine):
-            yield DecodedMessage(number, line, _decode(decode_mark, line.mark, number, "mark"))
-        else:
-            yield numbered
-
-
-def _decode(decode: Callable[[D], T], data: D, number: int, member: str) -> T:
-    try:
-        return decode(data)
-    except DecodeError as error:
-        raise DecodeError(f"line {number}, {member}", str(error)) from error
 
 
 @dataclass(slots=True)
@@ -135,8 +84,19 @@ class _Epoch:
 
     signed: SignedStatement
     own: SelfSignedStatement | None
-    end: VerifiedEnd | None
+    end: VerifiedEnd | None = None
     last: VerifiedMark | None = None
+    heads: DecodedHeads | None = None
+
+    @property
+    def number(self) -> int:
+        return self.signed.statement.number
+
+    @property
+    def before(self) -> int:
+        """The last sequence of the epoch before it, as the statement says."""
+        previous = self.signed.statement.previous
+        return previous.last_sequence if previous else 0
 
 
 class _Walk:
@@ -148,6 +108,29 @@ class _Walk:
         self._certificates = Certificates()
         self._contents = Contents()
         self._counters: dict[str, DeviceCounter] = {}
+        self._log: Inclusion | None = None
+        self._log_key: LogKey | None = None
+
+    def line(self, decoded: Decoded) -> None:
+        """The next line."""
+        if isinstance(decoded, DecodedCertificate):
+            self.certificate(decoded)
+        elif isinstance(decoded, DecodedEpoch):
+            self.epoch(decoded)
+        elif isinstance(decoded, DecodedMessage):
+            self.message(decoded)
+        elif isinstance(decoded, DecodedEnd):
+            self.epoch_end(decoded)
+        elif isinstance(decoded, DecodedHeads):
+            self.heads(decoded)
+        elif isinstance(decoded, DecodedHead):
+            self.head(decoded)
+        elif isinstance(decoded, DecodedTrailer):
+            self.trailer(decoded)
+        elif isinstance(decoded.line, StopLine):
+            self.stop(decoded.line)
+        elif isinstance(decoded.line, Header) and decoded.line.log:
+            self._log, self._ledger.has_log = Inclusion(), True
 
     def certificate(self, decoded: DecodedCertificate) -> None:
         """For step 9: keep it for the messages of its device. One that does not count fails those that need it."""
@@ -160,18 +143,18 @@ class _Walk:
             self._certificates.refuse(device.id, error.reason)
 
     def epoch(self, decoded: DecodedEpoch) -> None:
-        """Steps 2, 3, 4, 12 and 13."""
-        signed, signed_end = decoded.statement, decoded.end
-        self._ledger.epoch(signed.statement, signed.epoch_id, ended=signed_end is not None)
+        """Steps 2, 3, 4, 12 to 15."""
+        signed = decoded.statement
+        self._ledger.epoch(signed.statement, signed.epoch_id)
+        before, self._epoch = self._epoch, _Epoch(signed, None)
+        self._entry(decoded, signed.statement.log_checkpoint)
         _, own = self._run(2, step.check_statement, signed)
         if own is None:
             self._ledger.skipped(3, 4, 12, 13)
-            self._epoch = _Epoch(signed, None, None)
             return
+        self._epoch.own = own
         self._trust(signed, own)
-        self._chain(own)
-        end = self._run(4, step.check_end, signed_end, own)[1] if signed_end else None
-        self._epoch = _Epoch(signed, own, end)
+        self._chain(own, before)
 
     def _trust(self, signed: SignedStatement, own: SelfSignedStatement) -> None:
         verified: VerifiedStatement | None = None
@@ -182,13 +165,13 @@ class _Walk:
         if verified is None:
             self._ledger.skipped(12, 13)
             return
+        self._log_key = verified.operator.log_key
         passed, needed_permission = self._run(12, step.check_build, verified)
         if passed and needed_permission:
             self._ledger.relaxed("operator.unsafe_any_build")
         self._run(13, step.check_level, verified)
 
-    def _chain(self, own: SelfSignedStatement) -> None:
-        before = self._epoch
+    def _chain(self, own: SelfSignedStatement, before: _Epoch | None) -> None:
         previous = own.statement.previous
         if previous and previous.ended is not HowEnded.CLEAN:
             unlogged = "" if previous.ended is HowEnded.UNCLEAN else "; later marks may exist unlogged"
@@ -202,21 +185,42 @@ class _Walk:
         else:
             self._run(4, step.check_chain, own, before.own, before.end, before.last)
 
+    def epoch_end(self, decoded: DecodedEnd) -> None:
+        """Step 4 for the end of the epoch, step 7 for its last mark shown, 14 and 15."""
+        signed, epoch = decoded.end, self._running()
+        self._ledger.epoch_end()
+        self._entry(decoded)
+        if epoch.own is None:
+            self._ledger.skipped(4)
+            return
+        _, epoch.end = self._run(4, step.check_end, signed, epoch.own)
+        if epoch.end and epoch.last:
+            self._try(step.check_last, epoch.end, epoch.last)
+
     def message(self, decoded: DecodedMessage) -> None:
-        """Steps 5 to 11."""
-        signed, line = decoded.mark, decoded.line
-        self._ledger.message(signed.mark)
-        epoch = self._epoch
-        if epoch is None or epoch.own is None:  # the first cannot be: decode_lines refuses a message before an epoch
-            self._ledger.skipped(5, 6, 7, 8, 9, 10, 11)
+        """Steps 5 to 11 and 14 to 16."""
+        signed, line, epoch = decoded.mark, decoded.line, self._running()
+        held = line.payload is not None
+        if held:
+            self._ledger.message(signed.mark)
+        else:
+            self._ledger.not_held()
+        self._entry(decoded, signed.mark.checkpoint)
+        if epoch.own is None:
+            self._ledger.skipped(5, 6, 7, 8, 9, 10, 11, 16)
             return
         _, mark = self._run(5, step.check_mark, signed, epoch.own)
         if mark is None:
-            self._ledger.skipped(6, 7, 8, 9, 10, 11)
+            self._ledger.skipped(6, 7, 8, 9, 10, 11, 16)
             return
         principal = self._ledger.principals.of(mark.mark.principal)
         _, received = self._run(6, step.check_binding, mark, line)
-        self._order(mark, epoch, principal)
+        self._order(mark, line, epoch, principal)
+        if held:
+            self._content(mark, received, principal)
+
+    def _content(self, mark: VerifiedMark, received: bytes | None, principal: Principal) -> None:
+        """Steps 8, 9 and 11. *received*: None where step 6 failed."""
         if self._policy is None:
             self._ledger.skipped(8, 9, 11)
             return
@@ -232,18 +236,107 @@ class _Walk:
         else:
             self._number(message, principal)
 
-    def _order(self, mark: VerifiedMark, epoch: _Epoch, principal: Principal) -> None:
-        """Steps 7 and 10. What is out of order does not move the point from which the next mark is judged."""
+    def _order(self, mark: VerifiedMark, line: MessageLine, epoch: _Epoch, principal: Principal) -> None:
+        """Steps 7, 10 and 16. What is out of order does not move the point from which the next mark is judged."""
         last = principal.last
-        in_epoch = last if last and last.epoch == mark.statement.statement.number else None
+        in_epoch = last if last and last.epoch == epoch.number else None
         ordered, _ = self._run(7, step.check_order, mark, epoch.end, epoch.last, in_epoch, self._now_ns)
         if not ordered:
-            self._ledger.skipped(10)
+            self._ledger.skipped(10, 16)
             return
-        self._allow("missing.allow_withheld", 10, step.check_withheld, mark, last)
+        if line.payload is None:
+            self._allow("missing.allow_not_held", 10, step.check_held, mark)
+        whole = self._allow("missing.allow_withheld", 10, step.check_withheld, mark, last)
         epoch.last = mark
-        number = mark.statement.statement.number
-        principal.last = LastMark(number, mark.mark.sequence, mark.mark.count, mark.object_hash)
+        principal.last = LastMark(epoch.number, mark.mark.sequence, mark.mark.count, mark.object_hash)
+        self._reach(principal, epoch, mark.mark.sequence, line.index, whole=whole)
+
+    def _reach(self, principal: Principal, epoch: _Epoch, sequence: int, index: int | None, *, whole: bool) -> None:
+        """Step 16: all marks of the principal are known up to this entry, or a note says from where on they are not.
+
+        *whole*: nothing is missing since the one before it that the file shows.
+        """
+        if index is None:
+            return
+        self._ledger.ran(16)
+        if not (whole and principal.joins(epoch.number, epoch.before)) and not principal.gap:
+            principal.gap = True
+            beyond = f'marks of "{principal.name}" are unknown beyond entry {principal.complete_to}'
+            self._ledger.noted(16, f"{beyond}: nothing shows that the file has all of them up to entry {index}")
+        principal.reach((epoch.number, sequence), index)
+
+    def heads(self, decoded: DecodedHeads) -> None:
+        """Steps 14 to 16 for heads of the epoch."""
+        epoch, heads = self._running(), decoded.heads
+        self._entry(decoded)
+        epoch.heads = None
+        if epoch.own is None:
+            self._ledger.skipped(16)
+        elif self._run(16, step.check_heads, heads, epoch.own)[0]:
+            epoch.heads = decoded
+
+    def head(self, decoded: DecodedHead) -> None:
+        """Step 16 for one principal under the heads above."""
+        epoch, name = self._running(), decoded.line.principal
+        principal = self._ledger.principals.find(name)
+        if epoch.heads is None:
+            self._ledger.skipped(16)
+            return
+        if principal is None or principal.known is None:
+            reason = f'a head of "{name}" stands here, of whom the file shows no message above it'
+            self._ledger.failed(VerificationError(16, reason))
+            return
+        heads, last = epoch.heads.heads, principal.last
+        in_epoch = last if last and last.epoch == epoch.number else None
+        _, missing = self._run(16, step.check_head, decoded.proof, heads, name, in_epoch)
+        if missing is None:
+            return
+        whole = self._allow("missing.allow_withheld", 16, step.check_complete, missing, principal.name)
+        self._reach(principal, epoch, heads.last_sequence, epoch.heads.line.index, whole=whole)
+
+    def _entry(
+        self, decoded: DecodedEpoch | DecodedMessage | DecodedEnd | DecodedHeads, named: Checkpoint | None = None
+    ) -> None:
+        """Steps 14 and 15 for a line that stands for an entry of the log. *named*: the checkpoint in its object."""
+        log, index, epoch = self._log, decoded.line.index, self._running()
+        entry = entry_of(decoded, epoch.number)
+        if log is None or index is None or entry is None:
+            return
+        shown = Logged(index, entry)
+        before = log.show(shown, decoded.line.skip)
+        self._run(15, step.check_log_order, shown, before, epoch.before)
+        if named:
+            self._run(15, step.check_named, named, index, log.stops)
+
+    def stop(self, line: StopLine) -> None:
+        """Step 14 up to here: the entries lead to this root."""
+        assert self._log  # decode_lines refuses a stop without a log
+        self._lead(self._log, line.size, line.root, line.skip)
+        self._log.stops.add(line.size, line.root)
+
+    def trailer(self, decoded: DecodedTrailer) -> None:
+        """Step 14: the entries lead to the checkpoint, which the pinned log key signed."""
+        log, checkpoint = self._log, decoded.checkpoint
+        if log is None or checkpoint is None:
+            return
+        head = checkpoint.head
+        self._ledger.checkpoint(head)
+        self._lead(log, head.size, head.root, decoded.line.skip)
+        if self._log_key is None:  # no policy, or step 3 failed
+            self._ledger.skipped(14)
+            return
+        self._ledger.ran(14, log.entries)
+        self._try(step.check_checkpoint, checkpoint, self._log_key)
+
+    def _lead(self, log: Inclusion, size: int, root: bytes, skip: Skip) -> None:
+        try:
+            log.stop(size, root, skip)
+        except MerkleError as error:
+            self._ledger.failed(VerificationError(14, error.reason))
+
+    def _running(self) -> _Epoch:
+        assert self._epoch  # decode_lines refuses what stands before the first epoch
+        return self._epoch
 
     def _number(self, message: VerifiedMessage, principal: Principal) -> None:
         """Step 11 for one message; its gaps are judged at the end, since a late message may fill one."""
@@ -279,20 +372,28 @@ class _Walk:
     def _run(self, number: int, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[bool, T | None]:
         """Run one step: whether it passed, and its value."""
         self._ledger.ran(number)
+        return self._try(check, *args, **kwargs)
+
+    def _try(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[bool, T | None]:
         try:
             return True, check(*args, **kwargs)
         except VerificationError as error:
             self._ledger.failed(error)
             return False, None
 
-    def _allow(self, permission: str, number: int, check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run one step whose failure the policy may allow: then it is a note, and the permission was needed."""
+    def _allow(self, permission: str, number: int, check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Run one step whose failure the policy may allow: then it is a note, and the permission was needed.
+
+        Returns whether it passed without.
+        """
         self._ledger.ran(number)
         try:
             check(*args, **kwargs)
         except VerificationError as error:
             if self._policy is None or permission not in self._policy.permissions():
                 self._ledger.failed(error)
-                return
-            self._ledger.relaxed(permission)
-            self._ledger.noted(number, error.reason)
+            else:
+                self._ledger.relaxed(permission)
+                self._ledger.noted(number, error.reason)
+            return False
+        return True

@@ -13,12 +13,25 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.core.certificate import signing_key
+from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
+from sigillo.core.decoded import (
+    DecodedCertificate,
+    DecodedEnd,
+    DecodedEpoch,
+    DecodedMessage,
+    DecodedTrailer,
+    decode_objects,
+    subtrees,
+)
 from sigillo.core.device_key import DeviceKey, der_signature
-from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.epoch import SignedStatement
+from sigillo.core.errors import DecodeError, MerkleError, SignatureError
+from sigillo.core.merkle import CompactRange, decompose, inclusion_proof
 from sigillo.core.message import DeviceMessage, decode_device_message
+from sigillo.core.note import LogKey
 from sigillo.core.policy import Policy
+from sigillo.core.proof import EntryProof, encode_proof
 from sigillo.core.reading import Reading
-from sigillo.core.verify import DecodedCertificate, DecodedEpoch, DecodedMessage, decode_objects
 
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 section 4, up to the key
 README = """\
@@ -28,6 +41,8 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.sig       the signature: Ed25519 as it is, ECDSA P-256 as DER (64 bytes as sent where the key is not known)
   NAME.pub.pem   the public key, where it is known
   NAME.cose      the whole COSE object, where there is one
+  NAME.note      the log's checkpoint, as a signed note
+  NAME.tlog-proof  that the log has this mark, of the first message (c2sp.org/tlog-proof)
   NAME.cert.pem  a certificate of a device's key, with NAME.untrusted.pem above it and NAME.ca.pem, its maker's CA
 
 Epoch keys are those that the file itself names: they count for no more than the countersignature of the statement that
@@ -51,20 +66,26 @@ class Exhibit:
 
 def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]:
     """The signatures of an evidence file (lines without LF), in its order; a stream. Raises DecodeError."""
-    epoch_key = b""
+    epoch_key, log_key = b"", None
     certificates: _Certificates = {}
     for decoded in decode_objects(lines):
         if isinstance(decoded, DecodedCertificate):
             yield from _of_certificate(decoded, policy, certificates)
         elif isinstance(decoded, DecodedEpoch):
-            epoch_key = decoded.statement.statement.epoch_key
-            yield from _of_epoch(decoded, policy)
+            epoch_key, log_key = decoded.statement.statement.epoch_key, _log_key(decoded.statement, policy)
+            yield from _of_epoch(decoded, log_key)
+        elif isinstance(decoded, DecodedEnd):
+            end = decoded.end.sign1
+            yield _ed25519(f"{decoded.number:06d}-end", end.signed_bytes(), end.signature, epoch_key, end.encode())
         elif isinstance(decoded, DecodedMessage):
             sign1 = decoded.mark.sign1
             yield _ed25519(
                 f"{decoded.number:06d}-mark", sign1.signed_bytes(), sign1.signature, epoch_key, decoded.line.mark
             )
-            yield _of_device(decoded, policy, certificates)
+            if decoded.line.payload is not None:
+                yield _of_device(decoded, decoded.line.payload, policy, certificates)
+        elif isinstance(decoded, DecodedTrailer) and decoded.checkpoint:
+            yield from _of_checkpoint(decoded.number, decoded.checkpoint, log_key)
 
 
 _Certificates = dict[str, list[tuple[DeviceKey, str]]]
@@ -91,25 +112,60 @@ def _of_certificate(
         yield Exhibit(name, files, f"# {name}: verified with each message of its key, at the time of the mark")
 
 
-def _of_epoch(decoded: DecodedEpoch, policy: Policy | None) -> Iterator[Exhibit]:
+def message_proof(lines: Iterable[bytes], message: DecodedMessage, checkpoint: SignedCheckpoint) -> bytes | None:
+    """The proof that the log has this message's mark, as text (spec/tlog-proof.md); *lines*: of its file, once more.
+
+    None where the file's own proof does not give it. Raises DecodeError.
+    """
+    index, size = message.line.index, checkpoint.head.size
+    if index is None:
+        return None
+    before, own, after = CompactRange(), CompactRange(index), CompactRange(index + 1)
+    try:
+        for level, subtree_hash in subtrees(decode_objects(lines)):
+            part = before if before.end < index else own if own.end == index else after
+            part.append_subtree(level, subtree_hash)
+    except MerkleError:
+        return None
+    if before.end != index or after.end != size:
+        return None
+    held = dict(zip(decompose(0, index), before.hashes, strict=True))
+    held |= zip(decompose(index + 1, size), after.hashes, strict=True)
+    path = inclusion_proof(index, size, lambda level, at: held[level, at])
+    return encode_proof(EntryProof(index, tuple(path), checkpoint))
+
+
+def _log_key(signed: SignedStatement, policy: Policy | None) -> LogKey | None:
+    """The log key that the policy pins for the countersignature of the statement."""
+    operator = policy.operator(signed.countersignature.key_id) if policy and signed.countersignature else None
+    return operator.log_key if operator else None
+
+
+def _of_checkpoint(number: int, checkpoint: SignedCheckpoint, log_key: LogKey | None) -> Iterator[Exhibit]:
+    """The note as it is, and each Ed25519 signature on it that could be the log's."""
+    note = checkpoint.note
+    name = f"{number:06d}-checkpoint"
+    own = note.signature_of(log_key.name, log_key.note_key_id) if log_key else None
+    signature = note.signatures[0].signature if own is None else own
+    key = log_key.public_key if log_key and own is not None else None
+    exhibit = _ed25519(name, note.text.encode("utf-8"), signature, key)
+    yield Exhibit(name, {**exhibit.files, ".note": encode_checkpoint(checkpoint)}, exhibit.command)
+
+
+def _of_epoch(decoded: DecodedEpoch, log_key: LogKey | None) -> Iterator[Exhibit]:
     name, signed = f"{decoded.number:06d}", decoded.statement
     statement, sign1 = signed.statement, signed.sign1
     whole = sign1.encode()
     yield _ed25519(f"{name}-statement", sign1.signed_bytes(), sign1.signature, statement.epoch_key, whole)
     if signed.countersignature:
-        operator = policy.operator(signed.countersignature.key_id) if policy else None
-        log_key = operator.log_key.public_key if operator else None
-        signature = signed.countersignature.signature
-        yield _ed25519(f"{name}-countersignature", signed.countersigned_bytes(), signature, log_key)
-    if decoded.end:
-        end = decoded.end.sign1
-        yield _ed25519(f"{name}-end", end.signed_bytes(), end.signature, statement.epoch_key, end.encode())
+        signature, key = signed.countersignature.signature, log_key.public_key if log_key else None
+        yield _ed25519(f"{name}-countersignature", signed.countersigned_bytes(), signature, key)
 
 
-def _of_device(decoded: DecodedMessage, policy: Policy | None, certificates: _Certificates) -> Exhibit:
+def _of_device(decoded: DecodedMessage, payload: bytes, policy: Policy | None, certificates: _Certificates) -> Exhibit:
     name, line, mark = f"{decoded.number:06d}-device", decoded.line, decoded.mark.mark
     try:
-        message = decode_device_message(line.payload, line.topic)
+        message = decode_device_message(payload, line.topic)
     except DecodeError:
         return Exhibit(name, {}, f"# {name}: the payload is no signed device message")
     device = policy.device(mark.principal) if policy else None
@@ -118,7 +174,7 @@ def _of_device(decoded: DecodedMessage, policy: Policy | None, certificates: _Ce
         key, certified_by = _certified(message, certificates.get(device.id, []))
     files = {".tbs": message.signed_bytes, ".sig": message.signature}
     if isinstance(message, Reading):
-        files[".cose"] = line.payload
+        files[".cose"] = payload
     if key and key.kind == "p256":
         files[".sig"] = der_signature(message.signature)
     exhibit = _exhibit(

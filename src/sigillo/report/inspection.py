@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sigillo.core.certificate import validity
+from sigillo.core.checkpoint import SignedCheckpoint, TreeHead
+from sigillo.core.decoded import (
+    DecodedCertificate,
+    DecodedEnd,
+    DecodedEpoch,
+    DecodedMessage,
+    DecodedTrailer,
+    decode_objects,
+)
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.ledger import Ledger
 from sigillo.core.mark import SignedMark
 from sigillo.core.verdict import MAX_LISTED, Summary
-from sigillo.core.verify import DecodedCertificate, DecodedEpoch, DecodedMessage, decode_objects
 from sigillo.report.escape import escape
 from sigillo.report.moment import span, utc
 
@@ -21,12 +29,18 @@ NO_TRUST = "Nothing here is verified: this is what the file says. `sigillo verif
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The summary of a file, and its first ``MAX_LISTED`` certificates, epochs and messages."""
+    """The summary of a file, its first ``MAX_LISTED`` certificates, epochs and messages, and its log's checkpoint.
+
+    *ends*: of these epochs, by the line of the epoch; *stops*: how many earlier checkpoints the log proof passes.
+    """
 
     summary: Summary
     certificates: tuple[DecodedCertificate, ...]
     epochs: tuple[DecodedEpoch, ...]
     messages: tuple[DecodedMessage, ...]
+    ends: Mapping[int, SignedEpochEnd]
+    checkpoint: SignedCheckpoint | None
+    stops: int
 
     def to_json(self) -> dict[str, Any]:
         """Only str, int, bool, None, list and dict; hashes and keys in lower-case hex, times in ns of Unix time."""
@@ -36,8 +50,10 @@ class Inspection:
             "epoch_count": self.summary.epoch_count,
             "message_count": self.summary.message_count,
             "principal_count": self.summary.device_count,
+            "not_held_count": self.summary.not_held_count,
+            "checkpoint": _checkpoint_json(self.checkpoint.head if self.checkpoint else None),
             "certificates": [_certificate_json(certificate) for certificate in self.certificates],
-            "epochs": [_epoch_json(epoch.statement, epoch.end) for epoch in self.epochs],
+            "epochs": [_epoch_json(epoch.statement, self.ends.get(epoch.number)) for epoch in self.epochs],
             "principals": [{"name": device.id, "messages": device.messages} for device in self.summary.devices],
             "messages": [_message_json(message) for message in self.messages],
         }
@@ -49,17 +65,31 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
     certificates: list[DecodedCertificate] = []
     epochs: list[DecodedEpoch] = []
     messages: list[DecodedMessage] = []
+    ends: dict[int, SignedEpochEnd] = {}
+    checkpoint: SignedCheckpoint | None = None
+    newest = stops = 0
     for decoded in decode_objects(lines):
         if isinstance(decoded, DecodedCertificate):
             certificates += [decoded] if len(certificates) < MAX_LISTED else []
         elif isinstance(decoded, DecodedEpoch):
             statement = decoded.statement
-            ledger.epoch(statement.statement, statement.epoch_id, ended=decoded.end is not None)
+            ledger.epoch(statement.statement, statement.epoch_id)
             epochs += [decoded] if len(epochs) < MAX_LISTED else []
+            newest = decoded.number
+        elif isinstance(decoded, DecodedEnd):
+            if epochs and epochs[-1].number == newest:
+                ends[newest] = decoded.end
         elif isinstance(decoded, DecodedMessage):
-            ledger.message(decoded.mark.mark)
+            if decoded.line.payload is None:
+                ledger.not_held()
+            else:
+                ledger.message(decoded.mark.mark)
             messages += [decoded] if len(messages) < MAX_LISTED else []
-    return Inspection(ledger.summary(), tuple(certificates), tuple(epochs), tuple(messages))
+        elif isinstance(decoded, DecodedTrailer):
+            checkpoint = decoded.checkpoint
+        else:
+            stops += decoded.line.kind == "stop"
+    return Inspection(ledger.summary(), tuple(certificates), tuple(epochs), tuple(messages), ends, checkpoint, stops)
 
 
 def render_inspection(inspection: Inspection) -> str:
@@ -74,13 +104,21 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     yield f"{summary.epoch_count} epoch(s), {summary.message_count} message(s) of {summary.device_count} principal(s)"
     if summary.received:
         yield f"marked {span(summary.received.first_ns, summary.received.last_ns)}"
+    if summary.not_held_count:
+        yield f"{summary.not_held_count} mark(s) admitted, not held: the file has no payload for them"
+    if inspection.checkpoint:
+        head = inspection.checkpoint.head
+        yield f"log {escape(head.origin)}: checkpoint of size {head.size}, root {head.root.hex()}"
+        yield f"  passes {inspection.stops} earlier checkpoint(s)"
+    else:
+        yield "no log proof"
     for certificate in inspection.certificates:
         found = validity(certificate.chain[0])
         valid = span(found.from_ns, found.to_ns)
         yield f"certificate of {escape(certificate.device)}: serial number {_serial(certificate)}, valid {valid}"
     for epoch in inspection.epochs:
         yield ""
-        yield from _epoch_lines(epoch.statement, epoch.end)
+        yield from _epoch_lines(epoch.statement, inspection.ends.get(epoch.number))
     if summary.epoch_count > len(inspection.epochs):
         yield f"… and {summary.epoch_count - len(inspection.epochs)} epochs more"
     yield ""
@@ -124,10 +162,11 @@ def _ending(signed: SignedStatement) -> str:
 
 def _message_line(message: DecodedMessage) -> str:
     mark: SignedMark = message.mark
-    payload = f"{len(message.line.payload)} bytes"
-    return (
-        f"line {message.number}: {mark.mark.sequence} {utc(mark.mark.time_ns)} {escape(message.line.topic)} {payload}"
-    )
+    line = message.line
+    payload = "not held" if line.payload is None else f"{len(line.payload)} bytes"
+    entry = "" if line.index is None else f", entry {line.index}"
+    when = utc(mark.mark.time_ns)
+    return f"line {message.number}: {mark.mark.sequence} {when} {escape(line.topic)} {payload}{entry}"
 
 
 def _serial(certificate: DecodedCertificate) -> str:
@@ -169,6 +208,10 @@ def _epoch_json(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> d
     }
 
 
+def _checkpoint_json(head: TreeHead | None) -> dict[str, Any] | None:
+    return None if head is None else {"origin": head.origin, "size": head.size, "root": head.root.hex()}
+
+
 def _message_json(message: DecodedMessage) -> dict[str, Any]:
     mark = message.mark.mark
     return {
@@ -183,6 +226,7 @@ def _message_json(message: DecodedMessage) -> dict[str, Any]:
         "qos": mark.qos,
         "retain": mark.retain,
         "count": mark.count,
-        "payload_bytes": len(message.line.payload),
+        "payload_bytes": None if message.line.payload is None else len(message.line.payload),
+        "entry": message.line.index,
         "object_hash": message.mark.object_hash.hex(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sigillo.core.verdict import Check, DeviceSummary, Findings, Received, Result, Summary, Verdict
+from sigillo.core.verdict import Check, DeviceSummary, Findings, LogSummary, Received, Result, Summary, Verdict
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration, span
 
@@ -43,6 +43,8 @@ def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
     else:
         yield f"{paint('NOT VERIFIED')}: {escape(verdict.reason)}"
         yield f"What the file claims, unproven: {_claim(verdict.summary)}"
+    if verdict.summary.log:
+        yield _complete(verdict.summary.log)
     yield ""
     for check in verdict.checks:
         yield from _check(check, paint)
@@ -70,6 +72,17 @@ def _answer(verdict: Verdict) -> str:
     return " · ".join(parts)
 
 
+def _complete(log: LogSummary) -> str:
+    if log.complete_to is None:
+        return (
+            f"Not complete: nothing here shows what is missing, up to entry {log.size - 1} of log {escape(log.origin)}"
+        )
+    between = "between the first and last message shown and up to there"
+    lacks = f"the broker marked no message of these devices {between} that the file lacks"
+    where = f"entry {log.complete_to} of log {escape(log.origin)}"
+    return f"Complete up to {where}: {lacks}; unknown beyond entry {log.complete_to}"
+
+
 def _claim(summary: Summary) -> str:
     return f"{_messages(summary)} · {_received(summary)}"
 
@@ -78,7 +91,8 @@ def _messages(summary: Summary) -> str:
     names = _names(summary.devices, summary.device_count)
     of = f"{summary.device_count} devices ({names})" if summary.device_count > 1 else names
     repeats = f" (and {_many(summary.repeat_count, 'repeat')})" if summary.repeat_count else ""
-    return f"{_many(summary.message_count - summary.repeat_count, 'message')} of {of}{repeats}"
+    not_held = f" (and {summary.not_held_count} admitted, not held)" if summary.not_held_count else ""
+    return f"{_many(summary.message_count - summary.repeat_count, 'message')} of {of}{repeats}{not_held}"
 
 
 def _names(devices: tuple[DeviceSummary, ...], count: int) -> str:

@@ -1,0 +1,35 @@
+"""What an evidence file needs of the log, as its caller reads it: the archive knows no log (spec/evidence.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sigillo.core.entry import Kind
+from sigillo.core.heads import HeadProof
+from sigillo.core.merkle import Read
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedHeads:
+    """The newest heads of an epoch: the object, its entry's index, and the head proof of any principal under it."""
+
+    index: int
+    object_bytes: bytes
+    prove: Callable[[str], HeadProof]
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """A log up to one signed checkpoint.
+
+    *checkpoint*: text of the signed note, *size*: its size; *read*: the complete subtrees below it. *index* gives the
+    place of the entry of this kind, epoch and sequence, *heads* the newest heads of an epoch; None where there is none
+    below the size.
+    """
+
+    checkpoint: str
+    size: int
+    read: Read
+    index: Callable[[Kind, int, int], int | None]
+    heads: Callable[[int], LoggedHeads | None]

@@ -1,0 +1,184 @@
+"""The lines of an evidence file with the objects in them decoded (spec/evidence.md). Nothing here is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cryptography import x509
+
+from sigillo.core.certificate import decode_chain
+from sigillo.core.checkpoint import SignedCheckpoint
+from sigillo.core.entry import Kind, LogEntry
+from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
+from sigillo.core.errors import DecodeError
+from sigillo.core.evidence import (
+    CertificateLine,
+    EndLine,
+    EntryLine,
+    EpochLine,
+    Header,
+    HeadLine,
+    HeadsLine,
+    MessageLine,
+    NumberedLine,
+    StopLine,
+    Trailer,
+    decode_lines,
+    decode_note_text,
+)
+from sigillo.core.heads import HeadProof, Heads, decode_head_proof, decode_heads
+from sigillo.core.mark import SignedMark, decode_mark
+from sigillo.core.merkle import decompose
+
+D = TypeVar("D")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedCertificate:
+    """A certificate line with its chain decoded, leaf first. *number*, here and below: of the line in the file."""
+
+    number: int
+    device: str
+    chain: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedEpoch:
+    """An epoch line with its statement decoded."""
+
+    number: int
+    line: EpochLine
+    statement: SignedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMessage:
+    """A message line with its mark decoded."""
+
+    number: int
+    line: MessageLine
+    mark: SignedMark
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedEnd:
+    """An end line with the epoch end decoded."""
+
+    number: int
+    line: EndLine
+    end: SignedEpochEnd
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedHeads:
+    """A heads line with the heads decoded."""
+
+    number: int
+    line: HeadsLine
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedHead:
+    """A head line with its proof decoded."""
+
+    number: int
+    line: HeadLine
+    proof: HeadProof
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedTrailer:
+    """The trailer, with its checkpoint decoded where there is one."""
+
+    number: int
+    line: Trailer
+    checkpoint: SignedCheckpoint | None
+
+
+Decoded = (
+    DecodedCertificate
+    | DecodedEpoch
+    | DecodedMessage
+    | DecodedEnd
+    | DecodedHeads
+    | DecodedHead
+    | DecodedTrailer
+    | NumberedLine
+)
+
+
+def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
+    """Decode the lines of an evidence file and the objects in them; header and stops come as they are.
+
+    Raises DecodeError naming line and member.
+    """
+    return map(_decoded, decode_lines(lines))
+
+
+def entry_of(decoded: Decoded, epoch: int) -> LogEntry | None:
+    """The entry of the log that a line of this epoch stands for, by its object; None where it stands for none."""
+    if isinstance(decoded, DecodedEpoch):
+        return LogEntry(Kind.EPOCH_STATEMENT, epoch, 0, decoded.statement.epoch_id)
+    if isinstance(decoded, DecodedMessage):
+        return LogEntry(Kind.MARK, epoch, decoded.mark.mark.sequence, decoded.mark.object_hash)
+    if isinstance(decoded, DecodedEnd):
+        return LogEntry(Kind.EPOCH_END, epoch, decoded.end.end.last_sequence, decoded.end.object_hash)
+    if isinstance(decoded, DecodedHeads):
+        return LogEntry(Kind.HEADS, epoch, decoded.heads.last_sequence, decoded.heads.object_hash)
+    return None
+
+
+def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
+    """Level and hash of the subtrees of the log that a file shows, left to right; none without a log proof."""
+    number = position = 0
+    for decoded in decoded_lines:
+        if isinstance(decoded, DecodedCertificate | DecodedHead):
+            continue
+        if isinstance(decoded, DecodedEpoch):
+            number = decoded.statement.statement.number
+        entry, line, to = entry_of(decoded, number), decoded.line, None
+        if isinstance(line, EntryLine):
+            to = line.index
+        elif isinstance(line, StopLine):
+            to = line.size
+        elif isinstance(decoded, DecodedTrailer) and decoded.checkpoint:
+            to = decoded.checkpoint.head.size
+        if to is None or isinstance(line, Header | CertificateLine | HeadLine):
+            continue
+        yield from ((level, item) for (level, _), item in zip(decompose(position, to), line.skip, strict=True))
+        position = to
+        if entry:
+            yield 0, entry.leaf_hash
+            position += 1
+
+
+def _decoded(numbered: NumberedLine) -> Decoded:
+    number, line = numbered.number, numbered.line
+    if isinstance(line, CertificateLine):
+        return DecodedCertificate(number, line.device, _decode(decode_chain, line.chain, number, "chain"))
+    if isinstance(line, EpochLine):
+        return DecodedEpoch(number, line, _decode(decode_statement, line.statement, number, "statement"))
+    if isinstance(line, MessageLine):
+        return DecodedMessage(number, line, _decode(decode_mark, line.mark, number, "mark"))
+    if isinstance(line, EndLine):
+        return DecodedEnd(number, line, _decode(decode_epoch_end, line.end, number, "end"))
+    if isinstance(line, HeadsLine):
+        return DecodedHeads(number, line, _decode(decode_heads, line.heads, number, "heads"))
+    if isinstance(line, HeadLine):
+        return DecodedHead(number, line, _decode(decode_head_proof, line.proof, number, "proof"))
+    if isinstance(line, Trailer):
+        note = line.checkpoint
+        where = f"line {number}, checkpoint"
+        return DecodedTrailer(number, line, None if note is None else decode_note_text(note, where))
+    return numbered
+
+
+def _decode(decode: Callable[[D], T], data: D, number: int, member: str) -> T:
+    try:
+        return decode(data)
+    except DecodeError as error:
+        raise DecodeError(f"line {number}, {member}", str(error)) from error
