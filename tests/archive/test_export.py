@@ -13,7 +13,7 @@ from sigillo.archive.export import KnownEpoch, Selection, Tally, export
 from sigillo.archive.store import Message, Store
 from sigillo.archive.subscriber import read_marked
 from sigillo.core.bytes import base64url_encode
-from sigillo.core.evidence import EpochLine, Line, MessageLine, encode_line
+from sigillo.core.evidence import EndLine, EpochLine, Line, MessageLine, encode_line
 from sigillo.core.mark import decode_mark
 from sigillo.core.verify import verify
 
@@ -40,8 +40,13 @@ class Scene:
 
     @property
     def epochs(self) -> list[KnownEpoch]:
-        lines = (line for line in self.broker.lines if isinstance(line, EpochLine))
-        return [KnownEpoch.decode(line.statement, line.end) for line in lines]
+        found: list[KnownEpoch] = []
+        for line in self.broker.lines:
+            if isinstance(line, EpochLine):
+                found.append(KnownEpoch.decode(line.statement, None))
+            elif isinstance(line, EndLine):
+                found[-1] = replace(found[-1], end_bytes=line.end)
+        return found
 
     def export(self, *devices: Device, **limits: int) -> tuple[list[Line], Tally]:
         tally = Tally()
@@ -83,7 +88,8 @@ def test_epochs_between_are_there_and_others_not(scene: Scene) -> None:
         scene.broker.stop()
     lines, tally = scene.export(scene.one)
     verified(scene, lines)
-    assert [line.kind for line in lines] == ["header", "epoch", "message", "epoch", "epoch", "message", "trailer"]
+    first, between, last = ["epoch", "message", "end"], ["epoch", "end"], ["epoch", "message", "end"]
+    assert [line.kind for line in lines] == ["header", *first, *between, *last, "trailer"]
     assert tally.epochs == 3
 
 
