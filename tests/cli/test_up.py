@@ -230,6 +230,7 @@ def test_a_reader_that_goes_away_stops_it_in_order(up: Up) -> None:
         if b'"archive-linked"' in line:  # before, the broker may have no handler for SIGTERM yet
             break
     up.process.stdout.close()
+    up.process.send_signal(signal.SIGHUP)  # gives it something to say
     assert up.process.wait(PATIENCE_S) != 0
     assert (up.folder.epochs / "0000000001.end.cose").exists()
 
