@@ -140,7 +140,7 @@ static bool begin(const char *payload, const char *folder)
 {
 	static const uint8_t zero[32];
 	if (sodium_init() < 0 || !(bench.secret = secret_new()) || !repeat_init(&bench.repeats, zero) ||
-	    !principal_table_init(&bench.principals, 1000, zero) || !spool_open(&bench.spool, folder, SEGMENT, 1, zero) ||
+	    !principal_table_init(&bench.principals, 1000, zero) || !spool_open(&bench.spool, folder, SEGMENT, 1, zero, false) ||
 	    sodium_hex2bin(bench.payload, sizeof bench.payload, payload, strlen(payload), NULL, NULL, NULL) != 0)
 		return false;
 	secret_fill(bench.secret, zero, zero);
