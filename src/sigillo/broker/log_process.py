@@ -35,8 +35,12 @@ def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Re
     wake_writer.setblocking(False)
     signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    with wake_reader, wake_writer, opened(folder, SigningLogKey.open(folder.log, origin)) as log:
-        Rounds(log, LogSide(end), report).run(wake_reader)
+    with wake_reader, wake_writer:
+        try:
+            with opened(folder, SigningLogKey.open(folder.log, origin)) as log:
+                Rounds(log, LogSide(end), report).run(wake_reader)
+        finally:
+            signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
 
 
 def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
