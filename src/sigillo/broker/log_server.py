@@ -62,6 +62,7 @@ def serve_log(folders: Folders, address: str, report: Report) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         report(Event(EventName.SERVING, {"url": server.url}))
         stop.recv(1)
+        signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
         server.shutdown()
 
 
