@@ -114,7 +114,10 @@ def test_a_connection_that_the_broker_cuts_is_counted_and_made_again(tmp_path: P
         device = broker.make_device(tmp_path / "d", "crate-1")
         tally = misbehave(device, plan(broker, count=2, qos=qos), "huge", "repeat", size=100_000)
     assert tally.good and tally.arrived == 2
-    assert tally.misdeeds["huge"] == Misdeeds(2, 2 if qos == 0 else 0, disconnected=2)  # at QoS 0: written
+    huge = tally.misdeeds["huge"]
+    assert (huge.sent, huge.disconnected) == (2, 2)
+    # at QoS 0 what was written counts, and whether all of it was before the broker cut the line is a race
+    assert huge.accepted in ((0, 1, 2) if qos == 0 else (0,))
     assert tally.misdeeds["repeat"] == Misdeeds(6, 6)
     assert tally.connections == 1 + 2 + 2
 
