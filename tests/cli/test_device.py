@@ -17,12 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.broker.authority import Authority
+from sigillo.core.checkpoint import encode_checkpoint
 from sigillo.core.datagram import decode_datagram
 from sigillo.core.reading import decode_reading
 from sigillo.device.key import load_certificate, load_csr, load_public_key
 from sigillo.device.registry import certificate_id
 from sigillo.device.store import Outbox
 from tests.adversary.maker import DAY, START, Maker
+from tests.device.beacon_case import FORGER, checkpoint
+from tests.device.beacon_case import OPERATOR as BROKER
 from tests.device.plain_broker import PATIENCE_S, PlainBroker, private_pem, public_pem, running, until
 
 SIGILLO = [sys.executable, "-m", "sigillo.cli.main"]
@@ -124,6 +127,20 @@ def test_sign_refuses(crate: Path, tmp_path: Path) -> None:
         assert [message.sequence for message in outbox.pending] == [1]
 
 
+def test_sign_with_a_beacon(crate: Path, tmp_path: Path) -> None:
+    note, arguments = tmp_path / "checkpoint", ("sign", crate, "--body", "{}", "--beacon", tmp_path / "checkpoint")
+    note.write_bytes(encode_checkpoint(checkpoint(7)))
+    refused(*arguments, "-o", tmp_path / "m", match="log.vkey: not found")
+    (crate / "log.vkey").write_text(f"{BROKER.log_key.vkey}\n")
+    assert decode_datagram(run(*arguments).stdout).beacon == checkpoint(7).beacon_hash
+    note.write_bytes(encode_checkpoint(checkpoint(7, by=FORGER)))
+    refused(*arguments, "-o", tmp_path / "m", match="the note has no signature by")
+    note.unlink()
+    refused(*arguments, "-o", tmp_path / "m", match="checkpoint: cannot be read")
+    with Outbox(crate) as outbox:
+        assert outbox.sequence == 1, "what is refused uses no number"
+
+
 def test_sign_into_a_closed_pipe_loses_nothing(crate: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -167,7 +184,14 @@ def test_add_a_folder(operator: Path, crate: Path) -> None:
     assert (pinned / "tls.cert.pem").read_bytes() == (crate / "tls.cert.pem").read_bytes()
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", crate / "ca.cert.pem"]
     assert subprocess.run([*command, crate / "tls.cert.pem"], capture_output=True, check=False).returncode == 0
-    run("add", operator, crate)
+    assert "echoes no checkpoint" in text and not (crate / "log.vkey").exists()
+    published = operator / "published" / "operator.toml"
+    published.parent.mkdir()
+    published.write_text(f'name = "Example Broker"\nlog_key = "{BROKER.log_key.vkey}"\n')
+    assert "log.vkey" in run("add", operator, crate).stdout.decode()
+    assert (crate / "log.vkey").read_text() == f"{BROKER.log_key.vkey}\n"
+    published.write_text('name = "Example Broker"\n')
+    refused("add", operator, crate, match="operator.toml: log_key")
 
 
 def test_add_a_tracker_that_made_its_own_keys(operator: Path, crate: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sigillo.core.bytes import base64url_decode
 from sigillo.core.checkpoint import decode_checkpoint, verify_checkpoint
+from sigillo.core.datagram import decode_datagram
 from sigillo.core.mark import decode_mark
 from sigillo.core.note import LogKey
 
@@ -118,7 +119,9 @@ def test_a_device_reads_the_beacon_and_later_marks_name_it(operator: Operator) -
         assert time.monotonic() < deadline, operator.log.read_text()
         note = stock(*subscriber, "-C", "1", "-W", "30", "-N").encode()
         size = verify_checkpoint(decode_checkpoint(note), log_key).size
-    crate.publish(operator, 1)
+    said = json.loads(sigillo(*crate.command(operator, 1), "--json"))
+    echoed = said["devices"][0]["beacon"]
+    assert echoed["size"] >= size and not echoed["refused"]
     evidence = export(operator, ["crate-1"], folder / "evidence.jsonl", 4)
     lines = [json.loads(text) for text in evidence.read_text().splitlines()]
     named = [
@@ -126,3 +129,5 @@ def test_a_device_reads_the_beacon_and_later_marks_name_it(operator: Operator) -
     ]
     assert named == sorted(named)
     assert named[-1] >= size > named[0]
+    beacons = [decode_datagram(base64url_decode(line["payload"])).beacon for line in lines if line["type"] == "message"]
+    assert None not in beacons and beacons[-1] not in beacons[:-1]

@@ -14,8 +14,9 @@ from sigillo import disk
 from sigillo.cli.device_add import add
 from sigillo.cli.device_simulate import simulate
 from sigillo.core.device_key import Kind
+from sigillo.device.beacon import Beacon
 from sigillo.device.error import DeviceError
-from sigillo.device.folder import KINDS, load_device_folder, make_device_folder, make_token_device_folder
+from sigillo.device.folder import KINDS, DeviceFolder, load_device_folder, make_device_folder, make_token_device_folder
 from sigillo.device.identity import reported_topic
 from sigillo.device.key import load_public_key
 from sigillo.device.message import FORMS, Form, encode_message
@@ -23,6 +24,7 @@ from sigillo.device.pkcs11_uri import parse_token_uri
 from sigillo.device.store import Outbox
 
 _LOCK_WAIT_S = 10.0
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
@@ -99,13 +101,22 @@ Examples:
 @click.option("--body", required=True, help="The readings: a JSON object.")
 @click.option("--form", type=click.Choice(FORMS), default="datagram", show_default=True, help="Form of the message.")
 @click.option("--topic", help="Topic that a COSE message is bound to.  [default: braid/agent/ID/shadow/reported/]")
+@click.option("--beacon", type=_FILE, help="Checkpoint of the operator's log to echo, as `sigillo/checkpoint` has it.")
 @click.option("--ts", type=click.IntRange(0), help="The device's time, ms of Unix time.  [default: now]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; refused if it exists."
 )
 @click.option("--json", "as_json", is_flag=True, help="Say what was signed, for programs; needs -o.")
 def sign(
-    *, device: Path, body: str, form: str, topic: str | None, ts: int | None, output: Path | None, as_json: bool
+    *,
+    device: Path,
+    body: str,
+    form: str,
+    topic: str | None,
+    beacon: Path | None,
+    ts: int | None,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
     """Sign one message with the next number of DEVICE, and write the payload's bytes.
 
@@ -120,9 +131,12 @@ def sign(
     signer, readings = folder.signer(), _body(body)
     topic = topic if topic is not None else reported_topic(folder.device_id)
     ts = ts if ts is not None else time.time_ns() // 1_000_000
+    echoed = _beacon(folder, beacon) if beacon else None
 
     def make(number: int) -> bytes:
-        return encode_message(cast(Form, form), signer, folder.device_id, topic, ver=number, ts=ts, body=readings)
+        return encode_message(
+            cast(Form, form), signer, folder.device_id, topic, ver=number, ts=ts, body=readings, beacon=echoed
+        )
 
     with Outbox(device, wait_s=_LOCK_WAIT_S) as outbox:
         message = outbox.issue(topic, make)
@@ -135,6 +149,21 @@ def sign(
         click.echo(
             f"{folder.device_id}: number {message.sequence}, {len(message.payload)} bytes, for {topic} in {output}"
         )
+
+
+def _beacon(folder: DeviceFolder, path: Path) -> bytes:
+    """The hash of a checkpoint that verifies under the log key of the device's operator. Raises DeviceError."""
+    key = folder.log_key()
+    if key is None:
+        raise DeviceError(f"{folder.log_vkey}: not found; a checkpoint that nobody can verify is not echoed")
+    beacon = Beacon(key)
+    try:
+        beacon.see(path.read_bytes())
+    except OSError as error:
+        raise DeviceError(f"{path}: cannot be read ({error.strerror})") from None
+    if beacon.hash is None:
+        raise DeviceError(f"{path}: {next(iter(beacon.refused))}; get the newest checkpoint of {key.name} again")
+    return beacon.hash
 
 
 def _hand_over(payload: bytes, output: Path | None) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 
+from sigillo.core.errors import PolicyError
+from sigillo.core.note import LogKey
+from sigillo.core.published import decode_published
 from sigillo.device.enrolment import Application, Enrolled, enrol
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import DeviceFolder, load_device_folder
@@ -57,9 +60,9 @@ def add(
 ) -> None:
     """Enrol a device with the operator whose folder is OPERATOR.
 
-    DEVICE is a folder that `sigillo device new` made: its signing key is pinned, and its TLS certificate and the CA's
-    are written into it. With --pubkey, --csr or --cert, DEVICE is the id of a tracker that made its keys itself.
-    Compare the printed fingerprint with the device's over another channel.
+    DEVICE is a folder that `sigillo device new` made: its signing key is pinned, and its TLS certificate, the CA's
+    and the log key are written into it. With --pubkey, --csr or --cert, DEVICE is the id of a tracker that made its
+    keys itself. Compare the printed fingerprint with the device's over another channel.
 
     A certificate of the signing key is kept beside the earlier ones, and evidence brings them all: readers whose policy
     trusts the maker need no key pinned. Its CN must be the id.
@@ -90,10 +93,21 @@ def _carry_out(operator: Path, application: Application, folder: DeviceFolder | 
         return Authority.load(operator / "authority").issue_client(csr_pem, device_id)
 
     now = datetime.datetime.now(datetime.UTC)
+    log_key = _log_key(operator / "published" / "operator.toml")
     enrolled = enrol(operator, application, issue, replace=replace, now=now)
     if folder and enrolled.certificate:
-        folder.install(enrolled.certificate, read_pem(operator / "authority" / "ca.cert.pem"))
+        folder.install(enrolled.certificate, read_pem(operator / "authority" / "ca.cert.pem"), log_key)
     return enrolled
+
+
+def _log_key(published: Path) -> LogKey | None:
+    """What the device checks checkpoints with; None before the operator's first start."""
+    try:
+        return decode_published(published.read_bytes()).log_key
+    except FileNotFoundError:
+        return None
+    except PolicyError as error:
+        raise DeviceError(f"{published}: {error}; put it aside, `sigillo up` writes it again") from None
 
 
 def _text(enrolled: Enrolled, folder: DeviceFolder | None) -> str:
@@ -102,6 +116,12 @@ def _text(enrolled: Enrolled, folder: DeviceFolder | None) -> str:
         lines.append(f"  signing key   sha256 {enrolled.fingerprint}   compare it with the device's")
     if enrolled.certificate:
         lines.append(f"  certificate   {folder.certificate if folder else enrolled.certificate_file}")
+    if folder and folder.log_vkey.exists():
+        lines.append(f"  log key       {folder.log_vkey}   the device verifies the log's checkpoints, to echo them")
+    elif folder:
+        lines.append(
+            "  note: the operator has no log yet, so the device echoes no checkpoint: enrol it again after `up`"
+        )
     return "\n".join([*lines, *(f"  note: {note}" for note in enrolled.notes)])
 
 

@@ -101,6 +101,9 @@ def simulate(
     connection sends again what was not acknowledged. What is left at the end stays in its outbox for the next run.
     An MQTT 3.1.1 broker cannot refuse a message by name, so there every acknowledgement counts as arrived.
 
+    A tracker whose folder has its operator's log key (log.vkey) echoes the log's newest checkpoint in each message,
+    once that has verified under the key.
+
     With --misbehave each reading still takes the next number, and is in the outbox until the broker has accepted it,
     altered or not; what is sent beside it uses no number; what `gap` skips is signed and thrown away. The kinds apply
     together, to every reading. The next run without it goes on after these numbers.
@@ -167,6 +170,9 @@ def _text(tallies: list[Tally], qos: int) -> str:
         if tally.unsettled:
             line += f"; {tally.unsettled} in the outbox, which the next run sends"
         lines.append(line)
+        if tally.beacon_size is not None:
+            lines.append(f"  beacon: newest checkpoint echoed has {tally.beacon_size} entries")
+        lines += [f"  beacon: {count} refused: {reason}" for reason, count in sorted(tally.beacon_refused.items())]
         lines += [_misdeeds_text(kind, misdeeds) for kind, misdeeds in tally.misdeeds.items()]
         if tally.error:
             lines.append(f"  error: {tally.error}")
@@ -198,6 +204,7 @@ def _json(tallies: list[Tally], qos: int) -> str:
             "unsettled": tally.unsettled,
             "last_sequence": tally.last_sequence,
             "connections": tally.connections,
+            "beacon": {"size": tally.beacon_size, "refused": dict(sorted(tally.beacon_refused.items()))},
             "misbehaviour": {kind: _misdeeds_fields(misdeeds) for kind, misdeeds in tally.misdeeds.items()},
             "error": tally.error or None,
         }

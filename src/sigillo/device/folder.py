@@ -7,6 +7,7 @@
 | `signing.pub.pem`, `signing.csr.pem` | its public half, which a policy pins; and a request for a maker's certificate |
 | `tls.key.pem` (0600), `tls.csr.pem` | another key, for the connection only, and the request for its certificate |
 | `tls.cert.pem`, `ca.cert.pem` | from the operator: the client certificate, and the CA of the broker's certificate |
+| `log.vkey` | from the operator: its log key, under which a checkpoint counts that is echoed; without it none is |
 | `sequence`, `outbox/`, `lock` | see `store` |
 """
 
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from sigillo import disk
 from sigillo.core.device_key import Kind
-from sigillo.core.errors import PolicyError
+from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.note import LogKey
 from sigillo.core.table import decode_toml, quote
 from sigillo.device.error import DeviceError
 from sigillo.device.identity import check_device_id
@@ -76,6 +78,22 @@ class DeviceFolder:
         """The CA certificate under which the broker's own certificate verifies, PEM; absent until enrolled."""
         return self.path / "ca.cert.pem"
 
+    @property
+    def log_vkey(self) -> Path:
+        """The operator's log key, C2SP vkey; absent where the device signs no beacons."""
+        return self.path / "log.vkey"
+
+    def log_key(self) -> LogKey | None:
+        """The operator's log key; None where the device has none. Raises DeviceError."""
+        try:
+            return LogKey.from_vkey(self.log_vkey.read_text("utf-8", "replace").strip())
+        except FileNotFoundError:
+            return None
+        except DecodeError as error:
+            raise DeviceError(
+                f"{self.log_vkey}: {error}; put the operator's log.vkey there, or remove it to sign no beacons"
+            ) from None
+
     def signer(self) -> Signer:
         """The signer of this device. Raises DeviceError, also where its key is not the one that the folder names."""
         if self.token is not None:
@@ -98,10 +116,14 @@ class DeviceFolder:
             )
         return signer
 
-    def install(self, certificate: bytes, authority: bytes) -> None:
-        """Store what the operator issued (both PEM). Raises OSError."""
+    def install(self, certificate: bytes, authority: bytes, log_key: LogKey | None = None) -> None:
+        """Store what the operator issued (both PEM), and its log key instead of an earlier one. Raises OSError."""
         disk.replace(self.certificate, certificate, disk.PUBLIC)
         disk.replace(self.authority, authority, disk.PUBLIC)
+        if log_key:
+            disk.replace(self.log_vkey, f"{log_key.vkey}\n".encode(), disk.PUBLIC)
+        else:
+            self.log_vkey.unlink(missing_ok=True)
 
 
 def make_device_folder(path: Path, device_id: str, kind: Kind) -> DeviceFolder:

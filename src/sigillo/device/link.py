@@ -2,7 +2,7 @@
 
 paho's `Client` speaks the protocol; this module decides what counts as arrived. A message is settled by PUBACK (QoS 1),
 PUBCOMP (QoS 2), or, at QoS 0, by having been written to the socket. Where the broker kept no session, everything that
-is not settled is the caller's to send again.
+is not settled is the caller's to send again. A `Beacon` is shown the log's newest checkpoint after each connect.
 """
 
 from __future__ import annotations
@@ -13,12 +13,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo, MQTTv5, MQTTv311
+from paho.mqtt.client import (
+    Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+    MQTTMessageInfo,
+    MQTTv5,
+    MQTTv311,
+)
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from sigillo.device.beacon import CHECKPOINT_TOPIC, Beacon
 from sigillo.device.error import DeviceError
 from sigillo.device.folder import DeviceFolder
 from sigillo.device.store import Outgoing
@@ -28,6 +37,7 @@ Protocol = Literal["5", "311"]
 KEEPALIVE_S = 15
 SESSION_S = 3600
 _CONNECT_TIMEOUT_S = 5.0
+_BEACON_WAIT_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
 _PASSING = frozenset({0x88, 0x89, 0x8B, 0x97, 0x9F})  # unavailable, busy, shutting down, quota, connection rate
 _FAILURE = 0x80
@@ -90,13 +100,19 @@ class _Client(Client):
 class Link:
     """The connection; it reconnects by itself, and `in_flight` says which numbers need not be sent again."""
 
-    def __init__(self, device: DeviceFolder, address: Address, qos: int, protocol: Protocol) -> None:
-        """Prepare; nothing is sent before `poll`. Raises DeviceError where certificates are missing or do not fit."""
+    def __init__(
+        self, device: DeviceFolder, address: Address, qos: int, protocol: Protocol, beacon: Beacon | None = None
+    ) -> None:
+        """Prepare; nothing is sent before `poll`. *beacon*: who is shown the log's checkpoints.
+
+        Raises DeviceError where certificates are missing or do not fit.
+        """
         self.connected = False
         self.connections = 0
         self.fault = ""
         self.in_flight: set[int] = set()
-        self._address, self._qos, self._protocol = address, qos, protocol
+        self._address, self._qos, self._protocol, self._beacon = address, qos, protocol, beacon
+        self._beacon_due = 0.0
         self._numbers: dict[int, int] = {}  # MQTT message id → sequence
         self._early: dict[int, ReasonCode] = {}  # settled inside publish(), before its id was known
         self._outcomes: list[Outcome] = []
@@ -110,6 +126,14 @@ class Link:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_unsubscribe = self._on_unsubscribe
+        self._client.on_message = self._on_message
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and a checkpoint is there to echo, or none came for a while, or none is wanted."""
+        if not self.connected or self._beacon is None or self._beacon.newest:
+            return self.connected
+        return time.monotonic() >= self._beacon_due
 
     def send(
         self,
@@ -158,7 +182,9 @@ class Link:
             self._lost("the connection was lost")
 
     def close(self, topic: str, patience_s: float) -> None:
-        """Leave properly: once the broker has read all that was written."""
+        """Leave properly: once the broker has read all that was written, and keeps no checkpoints for us."""
+        if self.connected and self._beacon:
+            self._client.unsubscribe(CHECKPOINT_TOPIC)
         if self.connected:
             self.drain(topic, patience_s)
         self._client.disconnect()
@@ -231,6 +257,9 @@ class Link:
             self.forget()
         self.connected, self.fault, self._pause_s = True, "", _FIRST_PAUSE_S
         self.connections += 1
+        if self._beacon:
+            self._beacon_due = time.monotonic() + _BEACON_WAIT_S
+            self._client.subscribe(CHECKPOINT_TOPIC)
 
     def _on_disconnect(
         self,
@@ -251,6 +280,10 @@ class Link:
             self._settle(message_id, reason)
         else:
             self._early[message_id] = reason
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if self._beacon and message.topic == CHECKPOINT_TOPIC:
+            self._beacon.see(bytes(message.payload))
 
     def _on_unsubscribe(self, *_arguments: object) -> None:
         self._drained = True

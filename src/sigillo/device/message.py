@@ -32,7 +32,7 @@ def encode_message(
 ) -> bytes:
     """Sign one message: *ver* its sequence number, *ts* the device's time (ms of Unix time from 10¹¹ on, else s).
 
-    *beacon*: 32 bytes, the hash of the newest checkpoint that the device has seen (reserved: nothing reads it yet).
+    *beacon*: 32 bytes, the hash of the newest checkpoint that the device has seen (`sigillo.device.beacon`).
     *indefinite*: the map is one of indefinite length, as shipped firmware writes it.
     Only the COSE form binds *topic*; both bind everything else. Raises DecodeError where a value is outside the format.
     """

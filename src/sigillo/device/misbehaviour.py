@@ -5,6 +5,7 @@ Pure but for the signature: seed, device, number and kind decide what is done (`
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,10 @@ import cbor2
 
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.cbor import encode_head
+from sigillo.core.checkpoint import TreeHead, encode_tree_head
+from sigillo.core.datagram import BEACON_SIZE
 from sigillo.core.message import decode_device_message
+from sigillo.device.beacon import Beacon
 from sigillo.device.identity import reported_topic
 
 MAX_SIZE = 268_435_000
@@ -60,12 +64,14 @@ class Misdeeds:
 
 @dataclass(frozen=True)
 class Draft:
-    """A reading that is about to be signed; `ts` in ms of Unix time."""
+    """A reading that is about to be signed; `ts` in ms of Unix time; `seen`: what its device knows of a log, if any."""
 
     ver: int
     ts: int
     body: Mapping[str, object]
     indefinite: bool = False
+    beacon: bytes | None = None
+    seen: Beacon | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,23 @@ def _definite(draft: Draft, _chance: Random) -> Draft:
 
 def _indefinite(draft: Draft, _chance: Random) -> Draft:
     return replace(draft, indefinite=True)
+
+
+def _stale_beacon(draft: Draft, _chance: Random) -> Draft:
+    first = draft.seen.first if draft.seen else None
+    return replace(draft, beacon=first.beacon_hash) if first else draft
+
+
+def _unknown_beacon(draft: Draft, chance: Random) -> Draft:
+    return replace(draft, beacon=chance.randbytes(BEACON_SIZE))
+
+
+def _future_beacon(draft: Draft, chance: Random) -> Draft:
+    newest = draft.seen.newest if draft.seen else None
+    if newest is None:
+        return draft
+    later = TreeHead(newest.head.origin, 2 * newest.head.size + 1, chance.randbytes(32))
+    return replace(draft, beacon=hashlib.sha256(encode_tree_head(later).encode("utf-8")).digest())
 
 
 def _bad_signature(scene: Scene) -> Iterator[Shot]:
@@ -238,6 +261,9 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "eight-bit": Behaviour("VER wraps at 256, as in shipped firmware", alters=_eight_bit),
     "definite": Behaviour("writes definite maps, as without it", alters=_definite),
     "indefinite": Behaviour("writes indefinite maps, as shipped firmware", alters=_indefinite),
+    "stale-beacon": Behaviour("echoes the first checkpoint that it has seen, for ever", alters=_stale_beacon),
+    "unknown-beacon": Behaviour("echoes the hash of no checkpoint", alters=_unknown_beacon),
+    "future-beacon": Behaviour("echoes a checkpoint that it made up, larger than the log", alters=_future_beacon),
     "garbage": Behaviour("also sends payloads that are no message, and forged time marks", adds=_garbage),
     "huge": Behaviour("also sends --size random bytes", adds=_huge),
     "flood": Behaviour("sends each message --burst times again without waiting", adds=_flood),

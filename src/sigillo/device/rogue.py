@@ -51,7 +51,7 @@ class Rogue(Tracker):
 
     def _travel(self, outbox: Outbox, stop: threading.Event) -> str:
         plan, signer = self._plan, self._device.signer()
-        link = Link(self._device, plan.address, plan.qos, plan.protocol)
+        link = Link(self._device, plan.address, plan.qos, plan.protocol, self._beacon)
         due = time.monotonic()
         while not self._all_issued(stop):
             if (wait_s := due - time.monotonic()) > 0:
@@ -64,6 +64,8 @@ class Rogue(Tracker):
 
     def _report(self, outbox: Outbox, link: Link, signer: Signer, stop: threading.Event) -> None:
         """One reading, with everything that is done wrong about it."""
+        if self._beacon:
+            self._await(link, lambda: link.ready, stop)
         self._skip(outbox, signer)
         draft = self._draft(outbox.sequence + 1)
         message = outbox.issue(self._topic, lambda _number: self._sign(signer, draft))
@@ -95,7 +97,8 @@ class Rogue(Tracker):
         """The reading of this number as this tracker tells it."""
         plan = self._plan
         body = reading(plan.seed, self._device.device_id, number, plan.interval_s)
-        draft = Draft(number, time.time_ns() // 1_000_000, body)
+        beacon = self._beacon.hash if self._beacon else None
+        draft = Draft(number, time.time_ns() // 1_000_000, body, beacon=beacon, seen=self._beacon)
         for kind in self._mischief.kinds:
             if alters := BEHAVIOURS[kind].alters:
                 draft = alters(draft, self._chance(number, kind))
@@ -110,6 +113,7 @@ class Rogue(Tracker):
             ver=draft.ver,
             ts=draft.ts,
             body=draft.body,
+            beacon=draft.beacon,
             indefinite=draft.indefinite,
         )
 

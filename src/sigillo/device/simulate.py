@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sigillo.core.errors import SigilloError
 from sigillo.core.message import is_reading
+from sigillo.device.beacon import Beacon
 from sigillo.device.folder import DeviceFolder, load_device_folder
 from sigillo.device.identity import reported_topic
 from sigillo.device.journey import reading
@@ -62,6 +63,10 @@ class Tally:
     last_sequence: int = 0
     connections: int = 0
     error: str = ""
+    beacon_size: int | None = None
+    """Size of the newest checkpoint that the tracker has verified; None: none, so it signed no beacon."""
+    beacon_refused: Counter[str] = field(default_factory=Counter)
+    """Checkpoints that it did not believe, by reason."""
     misdeeds: dict[str, Misdeeds] = field(default_factory=dict)
     """By kind, what a misbehaving tracker (`rogue`) did beside its numbered messages, or to them."""
 
@@ -80,6 +85,7 @@ class Tracker:
         self._device, self._plan = device, plan
         self._topic = reported_topic(device.device_id)
         self._issued = 0
+        self._beacon: Beacon | None = None
         self._refused: set[int] = set()
         self._published: set[int] = set()
 
@@ -89,10 +95,13 @@ class Tracker:
         try:
             with Outbox(self._device.path, wait_s=1.0) as outbox:
                 try:
+                    key = self._device.log_key()
+                    self._beacon = Beacon(key) if key else None
                     error = self._travel(outbox, stop)
                 finally:
                     self.tally.unsettled = len(outbox.pending)
                     self.tally.last_sequence = outbox.sequence
+                    self._tell_beacon()
         except (SigilloError, OSError) as caught:
             error = str(caught)
         finally:
@@ -103,7 +112,7 @@ class Tracker:
         """The journey; why it ended early, or ""."""
         error = ""
         plan, signer = self._plan, self._device.signer()
-        link = Link(self._device, plan.address, plan.qos, plan.protocol)
+        link = Link(self._device, plan.address, plan.qos, plan.protocol, self._beacon)
         due = progress = time.monotonic()
         while not self._done(outbox, stop):
             now = time.monotonic()
@@ -113,7 +122,7 @@ class Tracker:
                 error = self._given_up(link, stop)
                 break
             if link.connected:
-                if now >= due and self._may_issue(outbox, stop):
+                if now >= due and link.ready and self._may_issue(outbox, stop):
                     self._issue(outbox, signer)
                     due = max(due + plan.interval_s, now)
                 self._send(outbox, link)
@@ -123,6 +132,11 @@ class Tracker:
             self.tally.connections = link.connections
         link.close(self._topic, LAST_PATIENCE_S)
         return error
+
+    def _tell_beacon(self) -> None:
+        if self._beacon:
+            self.tally.beacon_size = self._beacon.newest.head.size if self._beacon.newest else None
+            self.tally.beacon_refused = self._beacon.refused
 
     def _patience_s(self, stop: threading.Event) -> float:
         return min(self._plan.patience_s, LAST_PATIENCE_S) if stop.is_set() else self._plan.patience_s
@@ -149,11 +163,14 @@ class Tracker:
 
     def _issue(self, outbox: Outbox, signer: Signer) -> None:
         plan, device_id = self._plan, self._device.device_id
+        beacon = self._beacon.hash if self._beacon else None
 
         def sign(number: int) -> bytes:
             body = reading(plan.seed, device_id, number, plan.interval_s)
             now_ms = time.time_ns() // 1_000_000
-            return encode_message(plan.form, signer, device_id, self._topic, ver=number, ts=now_ms, body=body)
+            return encode_message(
+                plan.form, signer, device_id, self._topic, ver=number, ts=now_ms, body=body, beacon=beacon
+            )
 
         outbox.issue(self._topic, sign)
         self._issued += 1
