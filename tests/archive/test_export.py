@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sigillo.archive.export import KnownEpoch, Selection, Tally, export
+from sigillo.archive.export import export
+from sigillo.archive.selection import KnownEpoch, Selection, Tally
 from sigillo.archive.store import Message, Store
 from sigillo.archive.subscriber import read_marked
 from sigillo.core.bytes import base64url_encode
@@ -200,3 +202,30 @@ def test_a_message_too_large_for_a_line_is_left_out_and_told(scene: Scene) -> No
     lines, tally = scene.export(scene.one)
     assert (tally.messages, tally.too_large) == (3, 1)
     assert all(encode_line(line) for line in lines)
+
+
+def test_what_comes_in_meanwhile_changes_nothing(scene: Scene, tmp_path: Path) -> None:
+    """The archive goes on while an export runs; a mark is looked at once, and its message read again later."""
+    scene.send(*[scene.one] * 4)
+    expected, _ = scene.export(scene.one)
+    lies = {"signed_by": ed25519_key("forger"), "sequence": 1, "count": 1}
+    forged = scene.broker.mark(scene.one.topic, b"forged", "crate-1", **lies)
+    tally, selection = Tally(), Selection(devices=(scene.one.id,))
+    with Store.open_to_read(tmp_path / "messages.sqlite") as reader:
+        lines = export(
+            reader, scene.epochs, selection, spooled=scene.spools.__getitem__, tally=tally, progress=lambda: None
+        )
+        begun = [next(lines), next(lines)]
+        scene.deliver(forged)
+        assert [*begun, *lines] == expected
+    assert (tally.messages, tally.not_genuine) == (4, 0)
+
+
+@pytest.mark.parametrize("column", ["principal = 'crate-2'", "sequence = 7", "topic = 'other'"])
+def test_a_column_that_is_not_the_marks_is_not_believed(scene: Scene, tmp_path: Path, column: str) -> None:
+    scene.send(scene.one, scene.one)
+    with sqlite3.connect(tmp_path / "messages.sqlite") as changed:
+        changed.execute(f"UPDATE message SET {column} WHERE sequence = 2")
+    lines, tally = scene.export(scene.one, scene.two)
+    verified(scene, lines)
+    assert (tally.messages, tally.not_genuine) == (1, 1)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sigillo.archive.export import KnownEpoch, Selection, Tally, export
+from sigillo.archive.export import export
+from sigillo.archive.selection import KnownEpoch, Selection, Tally
 from sigillo.archive.store import Message, Store
 from sigillo.archive.subscriber import read_marked
 from sigillo.cli.evidence_log import OperatorLog

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from sigillo.archive.store import Message
 from sigillo.core.errors import DecodeError
-from sigillo.core.mark import SignedMark, decode_mark, is_committed
+from sigillo.core.mark import Mark, SignedMark, decode_mark, is_committed
 
 REMEMBERED = 64
 """Messages of a device among which the original is looked for: more than a device has under way at once."""
@@ -37,23 +37,27 @@ class Unheld:
         """The topic that was marked."""
         return self.signed.mark.topic
 
+    @property
+    def principal(self) -> str:
+        """Who sent it, as marked."""
+        return self.signed.mark.principal
+
 
 class Holes:
-    """The counts that are missing between the messages of each principal in one epoch.
+    """The counts that are missing between the marks of each principal in one epoch.
 
-    *shown*: principals with a message in an epoch before, of which all marks of this epoch count; of another one those
-    after its first message. *heads*: how many marks the log says that a principal had in this epoch, where that is
-    known and what is missing after the last message counts too.
+    *marks*: of the messages that are held, in order. *shown*: principals with a message in an epoch before, of which
+    all marks of this epoch count; of another one those after its first message. *heads*: how many marks the log says
+    that a principal had in this epoch, where that is known and what is missing after the last message counts too.
     """
 
-    def __init__(self, messages: Iterable[Message], shown: Collection[str], heads: Callable[[str], int]) -> None:
+    def __init__(self, marks: Iterable[Mark], shown: Collection[str], heads: Callable[[str], int]) -> None:
         self._missing: dict[str, list[range]] = {}
         last = dict.fromkeys(shown, 0)
-        for message in messages:
-            count = decode_mark(message.mark).mark.count
-            before = last.get(message.principal, count)
-            self._miss(message.principal, before + 1, count)
-            last[message.principal] = max(before, count)
+        for mark in marks:
+            before = last.get(mark.principal, mark.count)
+            self._miss(mark.principal, before + 1, mark.count)
+            last[mark.principal] = max(before, mark.count)
         for principal, count in last.items():
             self._miss(principal, count + 1, heads(principal) + 1)
 
@@ -64,15 +68,15 @@ class Holes:
     def __bool__(self) -> bool:
         return bool(self._missing)
 
-    def marks(self, spooled: Iterable[bytes]) -> Iterator[Unheld]:
-        """Those of an epoch's marks, in order, that lie in a hole."""
-        for data in spooled:
+    def marks(self, spooled: Iterable[bytes]) -> Iterator[tuple[int, Unheld]]:
+        """Those of an epoch's marks, in order, that lie in a hole, each with its place among all."""
+        for place, data in enumerate(spooled):
             try:
                 signed = decode_mark(data)
             except DecodeError:
                 continue  # what is not a mark fills no hole
             if any(signed.mark.count in hole for hole in self._missing.get(signed.mark.principal, ())):
-                yield Unheld(data, signed)
+                yield place, Unheld(data, signed)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -104,6 +105,15 @@ class Store:
         except sqlite3.Error as error:
             raise ArchiveError(f"the archive cannot be written: {error}") from None
         return max(cursor.rowcount, 0)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Whatever is read within the block is what was committed at its first reading. Raises ArchiveError."""
+        list(self._rows("BEGIN"))
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     def principals(self) -> list[str]:
         """Every principal of which there is a message, in order."""

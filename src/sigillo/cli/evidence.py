@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.archive.error import ArchiveError
-from sigillo.archive.export import KnownEpoch, Selection, Tally, export
+from sigillo.archive.export import export
+from sigillo.archive.selection import KnownEpoch, Selection, Tally
 from sigillo.archive.store import Store
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
