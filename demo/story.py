@@ -168,7 +168,7 @@ def archived(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "evidence.jsonl"
         devices = [option for name, *_ in TRACKERS for option in ("--device", name)]
-        command = [SIGILLO, "evidence", "--store", str(folder), *devices, "-o", str(target)]
+        command = [SIGILLO, "evidence", "--store", str(folder), *devices, "--no-wait", "-o", str(target)]
         subprocess.run(command, cwd=CHECKOUT, capture_output=True)
         if not target.exists():
             return 0

@@ -121,6 +121,18 @@ def lock(descriptor: int, wait_s: float | None) -> None:
             time.sleep(_LOCK_POLL_S)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock of a folder; it is taken for an instant to see. Raises OSError."""
+    descriptor = open_folder(path)
+    try:
+        lock(descriptor, 0)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of *data*, unbuffered. Raises OSError."""
     view = memoryview(data)

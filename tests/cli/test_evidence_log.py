@@ -40,13 +40,14 @@ class Scene:
         self.operator.start()
         self.known.append(len(self.known) + 1)
 
-    def publish(self, device: Device, *, kept: bool = True) -> None:
+    def publish(self, device: Device, *, kept: bool = True, spooled: bool = True) -> None:
         from sigillo.core.entry import Kind
 
         broker = self.operator.broker
         line = broker.mark(device.topic, device.datagram(), device.id, checkpoint=self.operator.checkpoint)
         assert broker.epoch and line.payload is not None
-        self.operator.record(Kind.MARK, broker.epoch.sequence, line.mark)
+        if spooled:
+            self.operator.record(Kind.MARK, broker.epoch.sequence, line.mark)
         if kept:
             message = read_marked(line.topic.encode(), line.payload, [base64url_encode(line.mark)])
             assert isinstance(message, Message)

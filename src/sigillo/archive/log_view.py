@@ -23,13 +23,14 @@ class LoggedHeads:
 class LogView:
     """A log up to one signed checkpoint.
 
-    *checkpoint*: text of the signed note, *size*: its size; *read*: the complete subtrees below it. *index* gives the
-    place of the entry of this kind, epoch and sequence, *heads* the newest heads of an epoch; None where there is none
-    below the size.
+    *checkpoint*: text of the signed note, *size*: its size; *last*: epoch and sequence of the last entry below it;
+    *read*: the complete subtrees. *index* gives the place of the entry of this kind, epoch and sequence, *heads* the
+    newest heads of an epoch; None where there is none below the size.
     """
 
     checkpoint: str
     size: int
+    last: tuple[int, int]
     read: Read
     index: Callable[[Kind, int, int], int | None]
     heads: Callable[[int], LoggedHeads | None]

@@ -53,7 +53,8 @@ class Selection:
 class Tally:
     """What was exported and what was left out. `twice`: further marks with one sequence, signed by the epoch's key;
     `repeats`: of the messages, those the broker marked again but did not deliver again; `not_held`: of the messages,
-    marks without a payload; `too_large`: for a line; `pending`: not in the log yet."""
+    marks without a payload; `too_large`: for a line; `pending`: not in the log yet; `unlogged`: not in the log, which
+    went on without them."""
 
     certificates: int = 0
     epochs: int = 0
@@ -64,6 +65,7 @@ class Tally:
     twice: int = 0
     too_large: int = 0
     pending: int = 0
+    unlogged: int = 0
 
 
 Spooled = Callable[[int], Iterable[bytes]]
@@ -114,3 +116,12 @@ def first_of_each(store: Store, epochs: Sequence[KnownEpoch], selection: Selecti
             if not left:
                 break
     return starts
+
+
+def newest(store: Store, epochs: Sequence[KnownEpoch], selection: Selection) -> tuple[int, int] | None:
+    """Epoch number and sequence of the newest genuine message that is asked for, or None. Raises ArchiveError."""
+    for epoch in reversed(epochs):
+        for message in store.messages(epoch.signed.epoch_id, selection.devices, newest_first=True):
+            if selection.from_ns <= message.time_ns <= selection.to_ns and genuine(message, epoch):
+                return epoch.number, message.sequence
+    return None

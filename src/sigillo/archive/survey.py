@@ -130,7 +130,9 @@ class Survey:
         mark = signed.mark
         index = self._log.index(Kind.MARK, epoch.number, mark.sequence) if self._log else None
         if self._log and index is None:
-            self._tally.pending += 1
+            went_on = self._log.last > (epoch.number, mark.sequence)
+            self._tally.unlogged += went_on
+            self._tally.pending += not went_on
             return
         verdicts.add(place, mark.count, index)
         self._shown.add(mark.principal)

@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sigillo import disk
 from sigillo.archive.error import ArchiveError
 from sigillo.archive.export import export
-from sigillo.archive.selection import KnownEpoch, Selection, Tally
+from sigillo.archive.selection import KnownEpoch, Selection, Tally, newest
 from sigillo.archive.store import Store
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
 from sigillo.cli.evidence_log import OperatorLog
+from sigillo.cli.evidence_wait import wait
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import CertificateLine, Line, encode_line
@@ -75,6 +76,10 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write; packed if its name ends with .gz.",
 )
+@click.option("--no-wait", is_flag=True, help="Take what there is; what the log does not show yet is pending.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), default=120.0, show_default=True, help="Longest wait for the log, seconds."
+)
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Output for programs.")
 def command(
@@ -85,13 +90,16 @@ def command(
     from_ns: int | None,
     to_ns: int | None,
     output: Path,
+    no_wait: bool,
+    timeout: float,
     force: bool,
     as_json: bool,
 ) -> None:
     """Write messages of one or more devices, with their marks and epochs, as an evidence file.
 
-    It holds what the archive keeps, and the proof of the operator's log where there is one. Whether it
-    proves anything is for `sigillo verify` and its policy to say.
+    It holds what the archive keeps, and the proof of the operator's log where there is one: it waits until the log
+    shows the newest message that is in the archive now. Whether it proves anything is for `sigillo verify` and its
+    policy to say.
     """
     if last is not None and (from_ns is not None or to_ns is not None):
         raise ArchiveError("--last and --from/--to: give one of them")
@@ -111,7 +119,8 @@ def command(
         for device in selection.devices:
             if device not in known:
                 raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
-        log = OperatorLog.find(folder.log)
+        awaited = None if no_wait else newest(archive, epochs, selection)
+        log = wait(folder, awaited, timeout) if awaited else OperatorLog.find(folder.log)
         spooled = log.marks if log else EpochStore(folder.epochs, folder.spool).marks
         progress = _Progress(tally)
         lines = export(
@@ -230,7 +239,7 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
             "not_held": tally.not_held,
         }
         left_out = {"not_genuine": tally.not_genuine, "twice": tally.twice, "too_large": tally.too_large}
-        left_out |= {"pending": tally.pending}
+        left_out |= {"pending": tally.pending, "unlogged": tally.unlogged}
         click.echo(json.dumps({"file": str(output), **fields, **left_out}))
         return
     click.echo(f"{output}: {_count(tally.messages, 'message')}, {_count(tally.epochs, 'epoch')}")
@@ -241,7 +250,9 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
     if tally.not_held:
         click.echo(f"  {_count(tally.not_held, 'mark')} admitted, not held: marked messages that the archive lacks")
     if tally.pending:
-        click.echo(f"  left out: {_count(tally.pending, 'message')} that the log's checkpoint does not cover yet")
+        click.echo(f"  pending: {_count(tally.pending, 'message')} that the log's checkpoint does not cover yet")
+    if tally.unlogged:
+        click.echo(f"  left out: {_count(tally.unlogged, 'message')} that the log lacks, though it went on after them")
     if tally.too_large:
         click.echo(f"  left out: {_count(tally.too_large, 'message')} too large for a line of an evidence file (2 MiB)")
     if tally.not_genuine:

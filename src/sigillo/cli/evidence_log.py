@@ -31,11 +31,19 @@ class OperatorLog:
         """The log in this folder; None where none was begun. Raises LogError."""
         return cls(folder) if (folder / "public" / CHECKPOINT).exists() else None
 
+    @property
+    def last(self) -> tuple[int, int]:
+        """Epoch and sequence of the last entry: all up to there is in the log, or never will be. Raises LogError."""
+        if self._size == 0:
+            return 0, 0
+        entry = self._public.entry(self._size - 1)
+        return entry.epoch, entry.sequence
+
     def view(self) -> LogView:
         """What the export reads."""
         note = encode_checkpoint(self._reader.checkpoint).decode("utf-8")
         heads = lru_cache(maxsize=2)(self._heads)
-        return LogView(note, self._size, self._public.read, self._public.find, heads)
+        return LogView(note, self._size, self.last, self._public.read, self._public.find, heads)
 
     def marks(self, epoch: int) -> Iterator[bytes]:
         """All marks of an epoch that the mark store still has, tagged, in order. Raises LogError."""
