@@ -4,6 +4,7 @@ from sigillo.core import heads, merkle, proof, tile
 from sigillo.core.checkpoint import TreeHead, decode_checkpoint, encode_checkpoint, sign_checkpoint, verify_checkpoint
 from sigillo.core.cosignature import Cosignature, WitnessKey, cosigned_bytes, verify_cosignature
 from sigillo.core.note import LogKey, decode_note, encode_note, sign_note, verify_note
+from sigillo.core.witness import decode_add_checkpoint, encode_add_checkpoint
 from tests.vector import tree
 from tests.vector.key import LOG
 
@@ -68,6 +69,13 @@ def read_cosignature(fields: Fields) -> None:
     assert encode_note(note).hex() == fields["note"]
 
 
+def read_add_checkpoint(fields: Fields) -> None:
+    request = decode_add_checkpoint(hexadecimal(fields, "request"))
+    assert (str(request.old_size), list(request.proof)) == (fields["old"], hashes(fields, "proof"))
+    assert encode_checkpoint(request.checkpoint).hex() == fields["note"]
+    assert encode_add_checkpoint(request).hex() == fields["request"]
+
+
 def read_inclusion(fields: Fields) -> None:
     index, size, path = int(fields["index"]), int(fields["size"]), hashes(fields, "path")
     merkle.verify_inclusion(hexadecimal(fields, "leaf"), index, size, path, hexadecimal(fields, "root"))
@@ -126,6 +134,7 @@ LOG_READERS = {
     "signed-note": read_note,
     "checkpoint": read_checkpoint,
     "cosignature": read_cosignature,
+    "add-checkpoint": read_add_checkpoint,
     "inclusion": read_inclusion,
     "consistency": read_consistency,
     "streamed-proof": read_streamed,

@@ -15,6 +15,7 @@ from sigillo.core.handshake import MAX_PAYLOAD, MAX_RATE
 from sigillo.core.statement import MAX_LISTED, Carrier, MarkedFilter
 from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
+from sigillo.web import host_and_port, is_loopback
 
 VERSION = 1
 ON_BAD_CLOCK = ("refuse", "mark-unsynchronised")
@@ -91,7 +92,10 @@ class Settings:
         _require(self.on_bad_clock in ON_BAD_CLOCK, where, "on_bad_clock", f"must be one of {', '.join(ON_BAD_CLOCK)}")
         _require(self.durability in DURABILITY, where, "durability", f"must be one of {', '.join(DURABILITY)}")
         _require(
-            not self.http or _is_loopback(self.http), where, "http", f"must be as {DEFAULT_HTTP}, on loopback, or empty"
+            not self.http or (is_loopback(self.http) and _is_address(self.http)),
+            where,
+            "http",
+            f"must be as {DEFAULT_HTTP}, on loopback, or empty",
         )
         _require(self.executable.startswith("/"), where, "executable", "must be an absolute path")
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
@@ -226,16 +230,6 @@ def _filter(path: Path, item: object) -> MarkedFilter:
             raise BrokerError(f"{path}: filters: carrier of {item['topic']!r} must be one of {', '.join(CARRIERS)}")
         return MarkedFilter(item["topic"], carrier=CARRIERS[item["carrier"]])
     raise BrokerError(f'{path}: filters: each must be text, or {{ topic = "…", carrier = "…" }}')
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """Host and port of ADDRESS:PORT."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _is_loopback(address: str) -> bool:
-    return _is_address(address) and ipaddress.ip_address(host_and_port(address)[0]).is_loopback
 
 
 def _is_address(listen: str) -> bool:

@@ -24,6 +24,7 @@ COMMANDS = {
     "device": "Make, enrol and simulate devices; sign as one.",
     "evidence": "Write an evidence file from an archive.",
     "log": "Check, show and prove the operator's log.",
+    "witness": "Run a witness: cosign the logs of others.",
 }
 _UNUSABLE, _INTERRUPTED = 2, 130
 
