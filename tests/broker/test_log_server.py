@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sigillo import disk
-from sigillo.broker import log_server
+from sigillo import disk, web
 from sigillo.broker.error import BrokerError
-from sigillo.broker.log_server import Folders, Handler, LogServer
+from sigillo.broker.log_server import Folders, LogHandler, LogServer
 
 from ..adversary.broker import Broker
 
@@ -29,6 +28,7 @@ def server(tmp_path: Path) -> Iterator[LogServer]:
     (public / "tile" / "entries" / "000.p").mkdir(parents=True)
     epochs.mkdir()
     (public / "checkpoint").write_bytes(b"a note\n")
+    (public / "cosigned").write_bytes(b"a cosigned note\n")
     (public / "tile" / "0" / "000").write_bytes(b"full")
     (public / "tile" / "0" / "x001" / "000.p" / "7").write_bytes(b"partial")
     (public / "tile" / "entries" / "000.p" / "7").write_bytes(b"entries")
@@ -60,6 +60,7 @@ def test_what_tlog_tiles_asks_for(server: LogServer) -> None:
     status, headers, content = ask(server, "GET", "/checkpoint")
     assert (status, content, headers["content-type"]) == (200, b"a note\n", "text/plain; charset=utf-8")
     assert headers["cache-control"] == "no-cache"
+    assert ask(server, "GET", "/cosigned")[2] == b"a cosigned note\n"
     for path, expected in (
         ("/tile/0/000", b"full"),
         ("/tile/0/x001/000.p/7", b"partial"),
@@ -145,7 +146,7 @@ def test_the_index_says_what_is_served(server: LogServer) -> None:
 
 
 def test_who_says_nothing_is_cut_off(server: LogServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Handler, "timeout", 0.1)
+    monkeypatch.setattr(LogHandler, "timeout", 0.1)
     with socket.create_connection(server.server_address[:2], PATIENCE_S) as slow:
         slow.sendall(b"GET /checkpoint HTTP/1.1\r\n")
         assert slow.recv(100) == b""
@@ -153,7 +154,7 @@ def test_who_says_nothing_is_cut_off(server: LogServer, monkeypatch: pytest.Monk
 
 def test_who_speaks_slowly_is_cut_off(server: LogServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then outlives any time-out of one read."""
-    monkeypatch.setattr(log_server, "LIFE_S", 0.2)
+    monkeypatch.setattr(web, "LIFE_S", 0.2)
     with socket.create_connection(server.server_address[:2], PATIENCE_S) as slow, pytest.raises(OSError):
         while True:
             slow.sendall(b"G")
@@ -166,7 +167,7 @@ def test_who_speaks_slowly_is_cut_off(server: LogServer, monkeypatch: pytest.Mon
 
 
 def test_connections_are_bounded_and_come_back(server: LogServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 2)
     held = [socket.create_connection(server.server_address[:2], PATIENCE_S) for _ in range(2)]
     for connection in held:  # each has its thread once it was answered
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")

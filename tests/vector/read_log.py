@@ -2,7 +2,9 @@
 
 from sigillo.core import heads, merkle, proof, tile
 from sigillo.core.checkpoint import TreeHead, decode_checkpoint, encode_checkpoint, sign_checkpoint, verify_checkpoint
+from sigillo.core.cosignature import Cosignature, WitnessKey, cosigned_bytes, verify_cosignature
 from sigillo.core.note import LogKey, decode_note, encode_note, sign_note, verify_note
+from sigillo.core.witness import decode_add_checkpoint, encode_add_checkpoint
 from tests.vector import tree
 from tests.vector.key import LOG
 
@@ -56,6 +58,22 @@ def read_checkpoint(fields: Fields) -> None:
     assert signed.beacon_hash.hex() == fields["beacon_hash"]
     assert encode_checkpoint(signed).hex() == fields["note"]
     assert sign_checkpoint(head, key, LOG.sign).note.text == signed.note.text
+
+
+def read_cosignature(fields: Fields) -> None:
+    note = decode_note(hexadecimal(fields, "note"))
+    key = WitnessKey.from_vkey(fields["witness_vkey"])
+    time_s = int(fields.get("time", "0"))
+    assert verify_cosignature(note, key) == Cosignature(key, time_s)
+    assert cosigned_bytes(note.text, key, time_s).hex() == fields["message"]
+    assert encode_note(note).hex() == fields["note"]
+
+
+def read_add_checkpoint(fields: Fields) -> None:
+    request = decode_add_checkpoint(hexadecimal(fields, "request"))
+    assert (str(request.old_size), list(request.proof)) == (fields["old"], hashes(fields, "proof"))
+    assert encode_checkpoint(request.checkpoint).hex() == fields["note"]
+    assert encode_add_checkpoint(request).hex() == fields["request"]
 
 
 def read_inclusion(fields: Fields) -> None:
@@ -115,6 +133,8 @@ LOG_READERS = {
     "entry-bundle": read_bundle,
     "signed-note": read_note,
     "checkpoint": read_checkpoint,
+    "cosignature": read_cosignature,
+    "add-checkpoint": read_add_checkpoint,
     "inclusion": read_inclusion,
     "consistency": read_consistency,
     "streamed-proof": read_streamed,

@@ -180,7 +180,7 @@ READERS: dict[str, Callable[[Fields], None]] = {
     **LOG_READERS,
 }
 
-DECIDES = {"public_key", "vkey", "principal", "root", "new_root", "step_1"}
+DECIDES = {"public_key", "vkey", "witness_vkey", "principal", "root", "new_root", "step_1"}
 """Fields of the vectors that are well formed and refused by cryptography."""
 
 

@@ -12,32 +12,28 @@ import re
 import signal
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report
-from sigillo.broker.settings import host_and_port
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError
 from sigillo.core.tile import Tile
+from sigillo.log.cosigned import COSIGNED
+from sigillo.log.public import CHECKPOINT
+from sigillo.web import Handler, Server
 
-MAX_CONNECTIONS = 64
-IDLE_S = 10.0
-"""Longest wait for a byte, of one that comes or one that is taken."""
-LIFE_S = 60.0
-"""Longest life of a connection: a client that sends a byte now and then does not hold it for ever."""
 _MAX_FILE = 1024 * 1024
 _STATEMENT = re.compile(r"\d{10}\.cose")
 _TEXT, _OCTETS, _JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
+_NOTES = (CHECKPOINT, COSIGNED)
 _SHORT, _FOR_EVER = "no-cache", "public, max-age=31536000, immutable"
 _INDEX = """\
 The log of a certified MQTT broker (Sigillo). Everything here is public, and proves itself or nothing.
 
 /checkpoint                    the newest signed checkpoint (C2SP tlog-checkpoint)
+/cosigned                      the newest one that witnesses have cosigned (C2SP tlog-cosignature), if any
 /tile/<L>/<N>[.p/<W>]          Merkle tree hashes (C2SP tlog-tiles)
 /tile/entries/<N>[.p/<W>]      log entries, 45 bytes each
 /build                         what the newest epoch states to run, as JSON
@@ -66,72 +62,25 @@ def serve_log(folders: Folders, address: str, report: Report) -> None:
         server.shutdown()
 
 
-class LogServer(ThreadingHTTPServer):
-    """The server on one address, at most MAX_CONNECTIONS connections at once."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
+class LogServer(Server):
+    """The server on one address."""
 
     def __init__(self, address: str, folders: Folders) -> None:
         """*address*: as the setting `http`. Raises BrokerError."""
-        host, port = host_and_port(address)
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.folders = folders
-        self._open: dict[socket.socket, float] = {}
-        self._guard = threading.Lock()
         try:
-            super().__init__((host, port), Handler)
+            super().__init__(address, LogHandler)
         except OSError as error:
             raise BrokerError(
                 f"{address}: the log cannot be served there ({error.strerror}); choose another address with http in "
                 'sigillo.toml, --http the first time, or "" to serve nothing'
             ) from None
 
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        host, port = self.server_address[:2]
-        return f"http://[{host!s}]:{port}/" if self.address_family is socket.AF_INET6 else f"http://{host!s}:{port}/"
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread; close it at once where there are too many."""
-        with self._guard:
-            full = len(self._open) >= MAX_CONNECTIONS
-            if not full:
-                self._open[request] = time.monotonic()
-        if full:
-            super().shutdown_request(request)
-        else:
-            super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """The end of a connection."""
-        with self._guard:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """Now and then: cut off who has been here too long."""
-        with self._guard:
-            old = [request for request, since in self._open.items() if time.monotonic() - since > LIFE_S]
-        for request in old:
-            try:
-                request.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # gone already
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no matter."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One connection: GET and HEAD of what `_INDEX` names, 404 for the rest."""
+class LogHandler(Handler):
+    """GET and HEAD of what `_INDEX` names, 404 for the rest."""
 
     server: LogServer
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_S
-    server_version, sys_version = "sigillo", ""
 
     def do_GET(self) -> None:
         """Answer with the content."""
@@ -141,21 +90,11 @@ class Handler(BaseHTTPRequestHandler):
         """The same, without it."""
         self._answer(with_content=False)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the library's name
-        """Nothing: standard error is for failures."""
-
     def _answer(self, *, with_content: bool) -> None:
         found = self._find()
         status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
         content, kind, cache = found or (b"not found\n", _TEXT, _SHORT)
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", cache)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        if with_content:
-            self.wfile.write(content)
+        self.answer(status, content, {"Content-Type": kind, "Cache-Control": cache}, with_content=with_content)
 
     def _find(self) -> tuple[bytes, str, str] | None:
         """Content, type and caching of a path. A tile's path has one spelling: nothing else reaches the disk."""
@@ -164,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/build":
             return build(self.server.folders.epochs), _JSON, _SHORT
         name = self.path[1:]
-        if name != "checkpoint":
+        if name not in _NOTES:
             try:
                 Tile.from_path(name)
             except DecodeError:
@@ -172,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         content = _read(self.server.folders.public, name)
         if content is None:
             return None
-        return (content, _TEXT, _SHORT) if name == "checkpoint" else (content, _OCTETS, _FOR_EVER)
+        return (content, _TEXT, _SHORT) if name in _NOTES else (content, _OCTETS, _FOR_EVER)
 
 
 def build(epochs: int) -> bytes:

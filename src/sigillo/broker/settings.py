@@ -16,6 +16,7 @@ from sigillo.core.handshake import MAX_PAYLOAD, MAX_RATE
 from sigillo.core.statement import MAX_LISTED, Carrier, MarkedFilter
 from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
+from sigillo.web import host_and_port, is_loopback
 
 VERSION = 1
 ON_BAD_CLOCK = ("refuse", "mark-unsynchronised")
@@ -114,7 +115,10 @@ class Settings:
         _require(self.on_bad_clock in ON_BAD_CLOCK, where, "on_bad_clock", f"must be one of {', '.join(ON_BAD_CLOCK)}")
         _require(self.durability in DURABILITY, where, "durability", f"must be one of {', '.join(DURABILITY)}")
         _require(
-            not self.http or _is_loopback(self.http), where, "http", f"must be as {DEFAULT_HTTP}, on loopback, or empty"
+            not self.http or (is_loopback(self.http) and _is_address(self.http)),
+            where,
+            "http",
+            f"must be as {DEFAULT_HTTP}, on loopback, or empty",
         )
         _require(self.executable.startswith("/"), where, "executable", "must be an absolute path")
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
@@ -292,16 +296,6 @@ def _is_url(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """Host and port of ADDRESS:PORT."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _is_loopback(address: str) -> bool:
-    return _is_address(address) and ipaddress.ip_address(host_and_port(address)[0]).is_loopback
 
 
 def _is_address(listen: str) -> bool:

@@ -25,6 +25,7 @@ COMMANDS = {
     "evidence": "Write an evidence file from an archive.",
     "log": "Check, show and prove the operator's log.",
     "tsa": "Run a local time-stamp authority (demo, tests).",
+    "witness": "Run a witness: cosign the logs of others.",
 }
 _UNUSABLE, _INTERRUPTED = 2, 130
 

@@ -1,0 +1,1 @@
+"""A witness of transparency logs: its key, its memory, its HTTP server (spec/witness.md)."""
