@@ -1,4 +1,4 @@
-"""Writes vectors/certificate, evidence and policy: `python -m tests.adversary.vector`, after a change of format."""
+"""Writes vectors/certificate, evidence, policy, timestamp: `python -m tests.adversary.vector`, after a change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
+from sigillo.core.timestamp import MAX_TOKEN, verify_token
 
+from ..core import timestamp_case
 from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REFUSED
@@ -55,7 +57,7 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates() | accusations()
+    return made | certificates() | accusations() | timestamps()
 
 
 def accusations() -> dict[str, bytes]:
@@ -92,6 +94,26 @@ def certificates() -> dict[str, bytes]:
             fields |= {"reason": case.reason} if case.reason else {"public_key": leaf_key(case).spki}
             if len(case.chain[0]) < MAX_CERTIFICATE:
                 made[f"certificate/{verdict}/{name}.txt"] = format_vector(fields).encode()
+    return made
+
+
+def timestamps() -> dict[str, bytes]:
+    """Tokens that count, those that OpenSSL and certomancer made among them, and tokens that do not."""
+    made: dict[str, bytes] = {}
+    for name, case in {**timestamp_case.accepted(), **timestamp_case.made_by_others()}.items():
+        token = verify_token(case.token, case.message, case.trust, case.chain)
+        found: dict[str, Value] = {"gen_time": token.gen_time_ns, "accuracy": token.accuracy_ns}
+        found |= {"accuracy_stated": token.accuracy_stated, "policy": token.policy, "serial": token.serial}
+        found |= {} if token.nonce is None else {"nonce": token.nonce}
+        fields = {**timestamp_case.fields(case), **found, "expires": token.expires_ns}
+        made[f"timestamp/accept/{name}.txt"] = format_vector(fields).encode()
+    for name, case in timestamp_case.refused().items():
+        fields = {**timestamp_case.fields(case), "reason": case.reason}
+        made[f"timestamp/reject/{name}.txt"] = format_vector(fields).encode()
+    for name, case in timestamp_case.unreadable().items():
+        if len(case.token) <= MAX_TOKEN:
+            fields = {"token": case.token, "reason": case.why}
+            made[f"timestamp/reject/{name}.txt"] = format_vector(fields).encode()
     return made
 
 
@@ -417,7 +439,7 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    folders = (VECTORS / "accusation", VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
+    folders = [VECTORS / name for name in ("accusation", "certificate", "evidence", "policy", "timestamp")]
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 

@@ -224,5 +224,5 @@ def test_a_value_is_text_as_is() -> None:
 
 
 def test_every_folder_has_a_reader() -> None:
-    others = {"accusation", "certificate", "evidence", "policy"}  # read by the tests of those formats
+    others = {"accusation", "certificate", "evidence", "policy", "timestamp"}  # read by the tests of those formats
     assert {path.name for path in VECTORS.iterdir()} - others == READERS.keys()

@@ -13,6 +13,7 @@ import click
 
 from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
+from sigillo.broker.anchor_process import address_of
 from sigillo.broker.clock import ClockSource, sample
 from sigillo.broker.configuration import Configuration, file_hash, read_configuration
 from sigillo.broker.derivation import derive_configuration
@@ -21,7 +22,16 @@ from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.installation import check_certificate, install, install_plugin
 from sigillo.broker.launcher import Plan
-from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, DURABILITY, ON_BAD_CLOCK, Settings, load, merge
+from sigillo.broker.settings import (
+    CARRIERS,
+    DEFAULT_FILTER,
+    DURABILITY,
+    ON_BAD_CLOCK,
+    Settings,
+    TsaSetting,
+    load,
+    merge,
+)
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
 from sigillo.core.statement import MarkedFilter
@@ -86,6 +96,14 @@ Examples:
     metavar="NAME",
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
+@click.option(
+    "--tsa",
+    "tsas",
+    multiple=True,
+    metavar="URL",
+    help="A time-stamp authority (RFC 3161) that anchors the log; may be repeated.",
+)
+@click.option("--anchor-interval", type=int, metavar="SECONDS", help="Between two tokens of one.  [default: 60]")
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -110,6 +128,8 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    tsas: tuple[str, ...],
+    anchor_interval: int | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -136,6 +156,8 @@ def command(
         "max_rate": max_rate,
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
+        "tsa": tuple(map(TsaSetting.at, tsas)) or None,
+        "anchor_interval": anchor_interval,
         "executable": str(executable.absolute()) if executable else None,
     }
     start = Path.cwd()
@@ -221,6 +243,8 @@ def _filters(topics: tuple[str, ...], carrier: str | None) -> tuple[MarkedFilter
 def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
     """What the next epoch states; read and hashed now, just before it starts. *start*: where `up` was started."""
     settings = load(folder.settings)
+    for tsa in settings.tsa:
+        address_of(tsa)  # its certificates can be read
     clock = sample()
     _check_clock(clock, settings, folder)
     return Plan(

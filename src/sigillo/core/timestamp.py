@@ -46,6 +46,7 @@ _SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 _TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
 _CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
 _MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
+_SIGNING_CERTIFICATE: Final = "1.2.840.113549.1.9.16.2.12"
 _SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"
 _SHA256: Final = "2.16.840.1.101.3.4.2.1"
 _HASHES: Final = {_SHA256: "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
@@ -419,22 +420,30 @@ def _signing_certificate(signer: _Signer, found: Sequence[x509.Certificate]) -> 
     if len(named) != 1:
         raise SignatureError(f"{len(named)} certificates are what the token names as its signer's")
     try:
-        oid, hashed = _ess_certificate(signer.attributes.get(_SIGNING_CERTIFICATE_V2, b""))
+        _check_ess(signer.attributes, named[0].public_bytes(Encoding.DER))
     except DecodeError as error:
-        raise SignatureError(f"the token does not say by hash which certificate is its signer's: {error}") from error
-    if _hash(oid, named[0].public_bytes(Encoding.DER)) != hashed:
-        raise SignatureError("the certificate is not the one whose hash the token has signed (ESSCertIDv2)")
+        raise SignatureError(f"the token does not sign which certificate is its signer's: {error}") from error
     return named[0]
 
 
-def _ess_certificate(attribute: bytes) -> tuple[str, bytes]:
-    """Hash algorithm and hash of the first certificate of a SigningCertificateV2 (RFC 5035). Raises DecodeError."""
+def _check_ess(attributes: dict[str, bytes], certificate: bytes) -> None:
+    """The first ESSCertID or ESSCertIDv2 of each of the two attributes that is there is of this certificate.
+
+    Raises DecodeError, SignatureError.
+    """
     field = "signing certificate"
-    reader = Reader(attribute, field).within(der.SEQUENCE).within(der.SEQUENCE).within(der.SEQUENCE)
-    algorithm = _algorithm(reader) if reader.has(der.SEQUENCE) else _SHA256
-    if algorithm not in _HASHES:
-        raise DecodeError(field, f"its hash is of the algorithm {algorithm}")
-    return algorithm, reader.next(der.OCTET_STRING).content
+    named = [kind for kind in (_SIGNING_CERTIFICATE, _SIGNING_CERTIFICATE_V2) if kind in attributes]
+    if not named:
+        raise DecodeError(field, "is missing")
+    for kind in named:
+        reader = Reader(attributes[kind], field).within(der.SEQUENCE).within(der.SEQUENCE).within(der.SEQUENCE)
+        name = "sha1" if kind == _SIGNING_CERTIFICATE else "sha256"
+        if kind == _SIGNING_CERTIFICATE_V2 and reader.has(der.SEQUENCE):
+            name = _HASHES.get(_algorithm(reader), "")
+        if not name:
+            raise DecodeError(field, "is named by a hash that is not accepted")
+        if reader.next(der.OCTET_STRING).content != hashlib.new(name, certificate, usedforsecurity=False).digest():
+            raise SignatureError("the certificate is not the one whose hash the token has signed (ESSCertID)")
 
 
 def _issuer(certificate: x509.Certificate) -> bytes:
