@@ -19,7 +19,7 @@ from sigillo.core.entry import Kind
 from sigillo.core.evidence import CertificateLine, Line
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
-from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
+from sigillo.core.policy import ClockTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
 from sigillo.core.timestamp import MAX_TOKEN, verify_token
 
@@ -29,7 +29,7 @@ from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REFUSED
 from ..vector.file import Value, format_vector
 from .accused import pairs
-from .broker import HASHES, NOW_NS, SECOND, evidence_file
+from .broker import HASHES, NOW_NS, SECOND, alone, evidence_file
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
 from .log import LoggedStory, logged, logged_file
@@ -150,7 +150,7 @@ def relaxed() -> tuple[bytes, Policy]:
         *story.devices,
         small,
         clock=ClockTrust(SECOND, allow_unknown_bound=True, allow_unsynchronised=True),
-        missing=MissingTrust(allow_withheld=True, allow_lost=True),
+        missing=alone(allow_withheld=True, allow_lost=True),
         operators=(story.broker.trust(reference_values={"plugin": (HASHES["plugin"],)}, unsafe_any_build=True),),
     )
     return story.broker.file(), policy
@@ -191,7 +191,7 @@ def not_held() -> tuple[bytes, Policy]:
     story.broker.publish(story.second)
     story.log.append()
     story.log.append_heads()
-    missing = MissingTrust(allow_not_held=True)
+    missing = alone(allow_not_held=True)
     return story.log.file(), story.broker.policy(*story.devices, missing=missing)
 
 
