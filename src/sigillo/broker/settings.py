@@ -8,13 +8,16 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sigillo.broker.error import BrokerError
+from sigillo.core.cosignature import WitnessKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.handshake import MAX_PAYLOAD, MAX_RATE
 from sigillo.core.statement import MAX_LISTED, Carrier, MarkedFilter
 from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
+from sigillo.log.submission import WitnessAddress
 from sigillo.web import host_and_port, is_loopback
 
 VERSION = 1
@@ -27,6 +30,9 @@ DEFAULT_HTTP = "127.0.0.1:8380"
 DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
 """Where an own configuration is: 8883 is what its own listeners will have."""
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_URL = re.compile(r"https?://[!-~]+")
+MAX_WITNESSES = 32
+"""So many cosignatures, of any type, fit a note."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEGMENT_STEP = 4096
 _OPTIONS = {
@@ -43,6 +49,7 @@ _OPTIONS = {
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
     "bridge_principals": "--bridge-principal",
+    "witness": "--witness",
 }
 
 
@@ -54,7 +61,9 @@ class Settings:
     that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
     it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
     topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
-    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
+    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `witness`: who is asked
+    to cosign, every `cosign_interval` seconds (spec/witness.md); `cosign_quorum`: from how many on a checkpoint is kept
+    before a newer one with less; `cosign_demand`: no start unless so many witnesses say what they have seen.
     """
 
     name: str
@@ -72,6 +81,10 @@ class Settings:
     bridge_principals: tuple[str, ...] = ()
     segment_size: int = 8 * 1024 * 1024
     max_principals: int = 65_536
+    cosign_interval: int = 10
+    cosign_quorum: int = 1
+    cosign_demand: bool = False
+    witness: tuple[WitnessAddress, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -107,6 +120,7 @@ class Settings:
             0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
         )
         self._check_filters(where)
+        self._check_witnesses(where)
         return self
 
     def _check_filters(self, where: str) -> None:
@@ -129,6 +143,20 @@ class Settings:
         _require(good, where, "bridge_principals", "must be names of 1 to 65535 bytes")
         _require(len(set(names)) == len(names), where, "bridge_principals", "names one twice")
 
+    def _check_witnesses(self, where: str) -> None:
+        _require(1 <= self.cosign_interval <= 3600, where, "cosign_interval", "must be from 1 to 3600 seconds")
+        _require(len(self.witness) <= MAX_WITNESSES, where, "witness", f"must be at most {MAX_WITNESSES}")
+        most = len(self.witness) or 1
+        _require(
+            1 <= self.cosign_quorum <= most, where, "cosign_quorum", f"must be from 1 to {most}, as many witnesses"
+        )
+        demand = bool(self.witness) or not self.cosign_demand
+        _require(demand, where, "cosign_demand", "needs a [[witness]]")
+        for item in self.witness:
+            _require(_is_url(item.url), where, "witness", f"url {item.url!r} must be as http://127.0.0.1:8390")
+        ids = {(item.key.name, item.key.note_key_id) for item in self.witness}
+        _require(len(ids) == len(self.witness), where, "witness", "names one key twice")
+
     def encode(self) -> bytes:
         """The file."""
         lines = [
@@ -137,7 +165,10 @@ class Settings:
         lines.append(f"version = {VERSION}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "conf" or value:
+            if field.name == "witness":  # the last one: tables end what is before them
+                for item in self.witness:
+                    lines += ["", "[[witness]]", f"url = {quote(item.url)}", f"key = {quote(item.key.vkey)}"]
+            elif field.name != "conf" or value:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 
@@ -203,6 +234,8 @@ def _toml(value: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, MarkedFilter):
         return f"{value.topic_filter} ({value.carrier.name.lower()})"
+    if isinstance(value, WitnessAddress):
+        return f"{value.url} ({value.key.name})"
     return (", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)) or "not set"
 
 
@@ -216,6 +249,8 @@ def _typed(path: Path, name: str, value: object, kind: str) -> object:
         raise BrokerError(f"{path}: {name} must be a list")
     if name == "filters":
         return tuple(_filter(path, item) for item in value)
+    if name == "witness":
+        return tuple(_witness(path, item) for item in value)
     if not all(isinstance(item, str) for item in value):
         raise BrokerError(f"{path}: {name} must be a list of text")
     return tuple(sorted(value))
@@ -230,6 +265,33 @@ def _filter(path: Path, item: object) -> MarkedFilter:
             raise BrokerError(f"{path}: filters: carrier of {item['topic']!r} must be one of {', '.join(CARRIERS)}")
         return MarkedFilter(item["topic"], carrier=CARRIERS[item["carrier"]])
     raise BrokerError(f'{path}: filters: each must be text, or {{ topic = "…", carrier = "…" }}')
+
+
+def _witness(path: Path, item: object) -> WitnessAddress:
+    """A table of `url` and `key`."""
+    if (
+        not isinstance(item, dict)
+        or item.keys() != {"url", "key"}
+        or not all(isinstance(v, str) for v in item.values())
+    ):
+        raise BrokerError(f"{path}: witness: each must have url and key, both text")
+    return witness_address(str(path), item["url"], item["key"])
+
+
+def witness_address(where: str, url: str, vkey: str) -> WitnessAddress:
+    """A witness's address. Raises BrokerError, naming *where*, for a key that is none."""
+    try:
+        return WitnessAddress(url, WitnessKey.from_vkey(vkey))
+    except DecodeError as error:
+        raise BrokerError(f"{where}: witness {url}: {error}; ask the witness for its vkey") from None
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(_URL.fullmatch(url) and parts.hostname and parts.port != 0) and not (parts.query or parts.fragment)
+    except ValueError:
+        return False
 
 
 def _is_address(listen: str) -> bool:

@@ -1,4 +1,4 @@
-"""Starts log, launcher, broker and archive, follows them, and stops what is left when one of them ends.
+"""Starts log, cosigner, launcher, broker and archive, follows them, and stops what is left when one of them ends.
 
 Order: the log opens its folder, the launcher gets ready (log key, epochs, spool), the broker starts with its end of the
 handshake socket as standard input, the archive connects. At the end of a run the broker is stopped, the launcher stores
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from sigillo import disk
 from sigillo.broker.account import Account, Accounts
 from sigillo.broker.archiver import archive
+from sigillo.broker.cosigner import gather
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
@@ -28,12 +29,12 @@ from sigillo.broker.process import FAILED, Child, ending, start_child, start_pro
 from sigillo.broker.settings import Settings
 from sigillo.core.errors import SigilloError
 
-_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "log": 120.0, "archive": 20.0, "server": 5.0}
+_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "log": 120.0, "cosigner": 20.0, "archive": 20.0, "server": 5.0}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _HANDLER_S = 0.05
-_CHILDREN = ("broker", "launcher", "log", "archive", "server")
+_CHILDREN = ("broker", "launcher", "log", "cosigner", "archive", "server")
 """In the order in which they are stopped."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
@@ -98,6 +99,8 @@ class Supervisor:
         self._part_with_old(plan.settings)
         if "log" not in self._running and not self._start_log(plan):
             return
+        if plan.settings.witness and "cosigner" not in self._running:
+            self._start_worker("cosigner", lambda report: gather(plan.folder, plan.settings, report))
         if plan.settings.http and "server" not in self._running and not self._start_server(plan):
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -125,10 +128,8 @@ class Supervisor:
 
     def _start_log(self, plan: Plan) -> bool:
         """Start the log; whether it has opened its folder, and nobody wants us to stop."""
-        folder, origin = plan.folder, plan.settings.origin
-        self._start_worker(
-            "log", lambda report: keep_log(folder, origin, self._log_end, report), self._log_end.fileno()
-        )
+        main = lambda report: keep_log(plan.folder, plan.settings, self._log_end, report)  # noqa: E731
+        self._start_worker("log", main, self._log_end.fileno())
         self._log_end.close()
         while not self._log_open and self._all_alive("log"):
             self._turn(None)
@@ -154,9 +155,9 @@ class Supervisor:
         return self._all_alive("server", "log")
 
     def _part_with_old(self, settings: Settings) -> None:
-        """Archive and server live through epochs; those that were started with other settings do not."""
+        """Archive, server and cosigner live through epochs; those that were started with other settings do not."""
         if self._settings not in (None, settings):
-            for name in ("archive", "server"):
+            for name in ("archive", "server", "cosigner"):
                 if name in self._running:
                     self._stop(name)
                     del self._running[name]

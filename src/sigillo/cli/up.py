@@ -21,10 +21,20 @@ from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.installation import check_certificate, install, install_plugin
 from sigillo.broker.launcher import Plan
-from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, DURABILITY, ON_BAD_CLOCK, Settings, load, merge
+from sigillo.broker.settings import (
+    CARRIERS,
+    DEFAULT_FILTER,
+    DURABILITY,
+    ON_BAD_CLOCK,
+    Settings,
+    load,
+    merge,
+    witness_address,
+)
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
 from sigillo.core.statement import MarkedFilter
+from sigillo.log.submission import WitnessAddress
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WARN_DAYS = 30
@@ -38,6 +48,7 @@ Examples:
   sigillo up /var/lib/sigillo --name broker.example.org --listen 0.0.0.0:8883 --operator "Example Broker"
   sigillo up /var/lib/sigillo
   sigillo up operator --name localhost --on-bad-clock mark-unsynchronised
+  sigillo up /var/lib/sigillo --name broker.example.org --witness "https://witness.example.org=$(cat witness.vkey)"
   sigillo up /var/lib/sigillo --name broker.example.org --conf /etc/mosquitto/mosquitto.conf
 """,
 )
@@ -86,6 +97,13 @@ Examples:
     metavar="NAME",
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
+@click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    metavar="URL=VKEY",
+    help="A witness that is asked to cosign the log; may be repeated.",
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -110,6 +128,7 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    witnesses: tuple[str, ...],
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -137,6 +156,7 @@ def command(
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
         "executable": str(executable.absolute()) if executable else None,
+        "witness": tuple(map(_witness, witnesses)) or None,
     }
     start = Path.cwd()
     folder = OperatorFolder.at(directory)
@@ -216,6 +236,13 @@ def _filters(topics: tuple[str, ...], carrier: str | None) -> tuple[MarkedFilter
     if not topics and not carrier:
         return None
     return tuple(MarkedFilter(topic, carrier=CARRIERS[carrier or "property"]) for topic in topics or (DEFAULT_FILTER,))
+
+
+def _witness(text: str) -> WitnessAddress:
+    url, equals, vkey = text.partition("=")
+    if not equals:
+        raise BrokerError(f"--witness {text}: must be URL=VKEY, as http://127.0.0.1:8390=witness.example+0123abcd+BA…")
+    return witness_address("--witness", url, vkey)
 
 
 def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
