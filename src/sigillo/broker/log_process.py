@@ -12,21 +12,25 @@ import signal
 import socket
 import time
 
+from sigillo.broker.cosigner import ask_before_signing
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.log_key import SigningLogKey
 from sigillo.broker.log_link import LogSide
+from sigillo.broker.settings import Settings
 from sigillo.core.checkpoint import SignedCheckpoint
-from sigillo.log.writer import Log, create_log
+from sigillo.log.writer import BeforeSigning, Log, create_log
 
 _PAUSE_S = 0.25
 _MUCH = 4096
 _REPORT_S = 1.0
 
 
-def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Report) -> None:
-    """Keep the log until SIGTERM; *end*: where launchers ask. Reports `log-opened`, `logged`, `log-finding`.
+def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, report: Report) -> None:
+    """Keep the log until SIGTERM; *end*: where launchers ask.
+
+    Reports `witness` (of those that do not say what they have seen), `log-opened`, `logged`, `log-finding`.
 
     Raises BrokerError, LogError, OSError.
     """
@@ -37,13 +41,21 @@ def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Re
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     with wake_reader, wake_writer:
         try:
-            with opened(folder, SigningLogKey.open(folder.log, origin)) as log:
+            key = SigningLogKey.open(folder.log, settings.origin)
+            with opened(folder, key, _ask(folder, settings, report)) as log:
                 Rounds(log, LogSide(end), report).run(wake_reader)
         finally:
             signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
 
 
-def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
+def _ask(folder: OperatorFolder, settings: Settings, report: Report) -> BeforeSigning | None:
+    """W0, where there are witnesses."""
+    if not settings.witness:
+        return None
+    return lambda signed, size: ask_before_signing(signed, size, folder.log / "public", settings, report)
+
+
+def opened(folder: OperatorFolder, key: SigningLogKey, before_signing: BeforeSigning | None = None) -> Log:
     """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError."""
     if not (folder.log / "public" / "checkpoint").exists():
         if any(folder.epochs.glob("[0-9]*.cose")):
@@ -52,7 +64,14 @@ def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
                 "name would contradict the one before: keep it as evidence, begin a new one with another --name"
             )
         create_log(folder.log, key.public, key.sign)
-    return Log.open(folder.log, key.public, key.sign, spool=folder.spool, epochs=folder.epochs)
+    return Log.open(
+        folder.log,
+        key.public,
+        key.sign,
+        spool=folder.spool,
+        epochs=folder.epochs,
+        before_signing=before_signing,
+    )
 
 
 class Rounds:

@@ -11,11 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sigillo.broker.error import BrokerError
+from sigillo.core.cosignature import WitnessKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.handshake import MAX_PAYLOAD, MAX_RATE
 from sigillo.core.statement import MAX_LISTED, Carrier, MarkedFilter
 from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
+from sigillo.log.submission import WitnessAddress
 from sigillo.web import host_and_port, is_loopback
 
 VERSION = 1
@@ -28,6 +30,9 @@ DEFAULT_HTTP = "127.0.0.1:8380"
 DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
 """Where an own configuration is: 8883 is what its own listeners will have."""
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_URL = re.compile(r"https?://[!-~]+")
+MAX_WITNESSES = 32
+"""So many cosignatures, of any type, fit a note."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEGMENT_STEP = 4096
 _OPTIONS = {
@@ -46,6 +51,7 @@ _OPTIONS = {
     "bridge_principals": "--bridge-principal",
     "tsa": "--tsa",
     "anchor_interval": "--anchor-interval",
+    "witness": "--witness",
 }
 MAX_TSAS = 8
 
@@ -75,7 +81,9 @@ class Settings:
     it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
     topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
     `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `tsa`: who stamps the
-    log's checkpoints, each `anchor_interval` seconds.
+    log's checkpoints, each `anchor_interval` seconds. `witness`: who is asked to cosign, every `cosign_interval`
+    seconds (spec/witness.md); `cosign_quorum`: from how many on a checkpoint is kept before a newer one with less;
+    `cosign_demand`: no start unless so many witnesses say what they have seen.
     """
 
     name: str
@@ -95,6 +103,10 @@ class Settings:
     max_principals: int = 65_536
     tsa: tuple[TsaSetting, ...] = ()
     anchor_interval: int = 60
+    cosign_interval: int = 10
+    cosign_quorum: int = 1
+    cosign_demand: bool = False
+    witness: tuple[WitnessAddress, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -131,6 +143,7 @@ class Settings:
         )
         self._check_filters(where)
         self._check_tsa(where)
+        self._check_witnesses(where)
         return self
 
     def _check_tsa(self, where: str) -> None:
@@ -165,6 +178,20 @@ class Settings:
         _require(good, where, "bridge_principals", "must be names of 1 to 65535 bytes")
         _require(len(set(names)) == len(names), where, "bridge_principals", "names one twice")
 
+    def _check_witnesses(self, where: str) -> None:
+        _require(1 <= self.cosign_interval <= 3600, where, "cosign_interval", "must be from 1 to 3600 seconds")
+        _require(len(self.witness) <= MAX_WITNESSES, where, "witness", f"must be at most {MAX_WITNESSES}")
+        most = len(self.witness) or 1
+        _require(
+            1 <= self.cosign_quorum <= most, where, "cosign_quorum", f"must be from 1 to {most}, as many witnesses"
+        )
+        demand = bool(self.witness) or not self.cosign_demand
+        _require(demand, where, "cosign_demand", "needs a [[witness]]")
+        for item in self.witness:
+            _require(_is_url(item.url), where, "witness", f"url {item.url!r} must be as http://127.0.0.1:8390")
+        ids = {(item.key.name, item.key.note_key_id) for item in self.witness}
+        _require(len(ids) == len(self.witness), where, "witness", "names one key twice")
+
     def encode(self) -> bytes:
         """The file."""
         lines = [
@@ -173,7 +200,10 @@ class Settings:
         lines.append(f"version = {VERSION}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("conf", "tsa") or value:
+            if field.name == "witness":  # the last one: tables end what is before them
+                for item in self.witness:
+                    lines += ["", "[[witness]]", f"url = {quote(item.url)}", f"key = {quote(item.key.vkey)}"]
+            elif field.name not in ("conf", "tsa") or value:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 
@@ -244,6 +274,8 @@ def _shown(value: object) -> str:
         return f"{value.topic_filter} ({value.carrier.name.lower()})"
     if isinstance(value, TsaSetting):
         return value.url
+    if isinstance(value, WitnessAddress):
+        return f"{value.url} ({value.key.name})"
     return (", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)) or "not set"
 
 
@@ -259,6 +291,8 @@ def _typed(path: Path, name: str, value: object, kind: str) -> object:
         return tuple(_filter(path, item) for item in value)
     if name == "tsa":
         return tuple(_tsa(path, item) for item in value)
+    if name == "witness":
+        return tuple(_witness(path, item) for item in value)
     if not all(isinstance(item, str) for item in value):
         raise BrokerError(f"{path}: {name} must be a list of text")
     return tuple(sorted(value))
@@ -287,13 +321,29 @@ def _tsa(path: Path, item: object) -> TsaSetting:
     raise BrokerError(f'{path}: tsa: each must be {{ url = "http://…", name = "…", certificates = "/….pem" }}')
 
 
+def _witness(path: Path, item: object) -> WitnessAddress:
+    """A table of `url` and `key`."""
+    if (
+        not isinstance(item, dict)
+        or item.keys() != {"url", "key"}
+        or not all(isinstance(v, str) for v in item.values())
+    ):
+        raise BrokerError(f"{path}: witness: each must have url and key, both text")
+    return witness_address(str(path), item["url"], item["key"])
+
+
+def witness_address(where: str, url: str, vkey: str) -> WitnessAddress:
+    """A witness's address. Raises BrokerError, naming *where*, for a key that is none."""
+    try:
+        return WitnessAddress(url, WitnessKey.from_vkey(vkey))
+    except DecodeError as error:
+        raise BrokerError(f"{where}: witness {url}: {error}; ask the witness for its vkey") from None
+
+
 def _is_url(url: str) -> bool:
-    """Whether it is an address over HTTP, without a user, a fragment or characters that need quoting."""
-    if not re.fullmatch(r"https?://[!-~]{1,1000}", url) or "@" in url or "#" in url:
-        return False
     try:
         parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
+        return bool(_URL.fullmatch(url) and parts.hostname and parts.port != 0) and not (parts.query or parts.fragment)
     except ValueError:
         return False
 

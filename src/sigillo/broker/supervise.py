@@ -1,4 +1,4 @@
-"""Starts log, launcher, broker, archive and the rest, follows them, and stops what is left when one of them ends.
+"""Starts log, cosigner, launcher, broker, archive and the rest, and stops what is left when one of them ends.
 
 Order: the log opens its folder, the anchors begin, the launcher gets ready (log key, epochs, spool), the broker starts
 with its end of the handshake socket as standard input, the archive connects. At the end of a run the broker is stopped,
@@ -20,6 +20,7 @@ from sigillo import disk
 from sigillo.broker.account import Account, Accounts
 from sigillo.broker.anchor_process import keep_anchors
 from sigillo.broker.archiver import archive
+from sigillo.broker.cosigner import gather
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
@@ -34,6 +35,7 @@ _STOP_PATIENCE_S = {
     "launcher": 120.0,
     "anchors": 20.0,
     "log": 120.0,
+    "cosigner": 20.0,
     "archive": 20.0,
     "server": 5.0,
 }
@@ -41,7 +43,7 @@ _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _HANDLER_S = 0.05
-_CHILDREN = ("broker", "launcher", "anchors", "log", "archive", "server")
+_CHILDREN = ("broker", "launcher", "anchors", "log", "cosigner", "archive", "server")
 """In the order in which they are stopped."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
@@ -106,6 +108,8 @@ class Supervisor:
         self._part_with_old(plan.settings)
         if "log" not in self._running and not self._start_log(plan):
             return
+        if plan.settings.witness and "cosigner" not in self._running:
+            self._start_worker("cosigner", lambda report: gather(plan.folder, plan.settings, report))
         if plan.settings.http and "server" not in self._running and not self._start_server(plan):
             return
         if plan.settings.tsa and "anchors" not in self._running:
@@ -135,10 +139,8 @@ class Supervisor:
 
     def _start_log(self, plan: Plan) -> bool:
         """Start the log; whether it has opened its folder, and nobody wants us to stop."""
-        folder, origin = plan.folder, plan.settings.origin
-        self._start_worker(
-            "log", lambda report: keep_log(folder, origin, self._log_end, report), self._log_end.fileno()
-        )
+        main = lambda report: keep_log(plan.folder, plan.settings, self._log_end, report)  # noqa: E731
+        self._start_worker("log", main, self._log_end.fileno())
         self._log_end.close()
         while not self._log_open and self._all_alive("log"):
             self._turn(None)
@@ -164,9 +166,9 @@ class Supervisor:
         return self._all_alive("server", "log")
 
     def _part_with_old(self, settings: Settings) -> None:
-        """Archive, server and anchors live through epochs; those that were started with other settings do not."""
+        """Those live through epochs that hang on the settings; those that were started with other ones do not."""
         if self._settings not in (None, settings):
-            for name in ("archive", "server", "anchors"):
+            for name in ("archive", "server", "anchors", "cosigner"):
                 if name in self._running:
                     self._stop(name)
                     del self._running[name]

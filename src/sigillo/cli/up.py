@@ -31,10 +31,12 @@ from sigillo.broker.settings import (
     TsaSetting,
     load,
     merge,
+    witness_address,
 )
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
 from sigillo.core.statement import MarkedFilter
+from sigillo.log.submission import WitnessAddress
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WARN_DAYS = 30
@@ -48,6 +50,7 @@ Examples:
   sigillo up /var/lib/sigillo --name broker.example.org --listen 0.0.0.0:8883 --operator "Example Broker"
   sigillo up /var/lib/sigillo
   sigillo up operator --name localhost --on-bad-clock mark-unsynchronised
+  sigillo up /var/lib/sigillo --name broker.example.org --witness "https://witness.example.org=$(cat witness.vkey)"
   sigillo up /var/lib/sigillo --name broker.example.org --conf /etc/mosquitto/mosquitto.conf
 """,
 )
@@ -104,6 +107,13 @@ Examples:
     help="A time-stamp authority (RFC 3161) that anchors the log; may be repeated.",
 )
 @click.option("--anchor-interval", type=int, metavar="SECONDS", help="Between two tokens of one.  [default: 60]")
+@click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    metavar="URL=VKEY",
+    help="A witness that is asked to cosign the log; may be repeated.",
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -130,6 +140,7 @@ def command(
     bridge_principals: tuple[str, ...],
     tsas: tuple[str, ...],
     anchor_interval: int | None,
+    witnesses: tuple[str, ...],
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -159,6 +170,7 @@ def command(
         "tsa": tuple(map(TsaSetting.at, tsas)) or None,
         "anchor_interval": anchor_interval,
         "executable": str(executable.absolute()) if executable else None,
+        "witness": tuple(map(_witness, witnesses)) or None,
     }
     start = Path.cwd()
     folder = OperatorFolder.at(directory)
@@ -238,6 +250,13 @@ def _filters(topics: tuple[str, ...], carrier: str | None) -> tuple[MarkedFilter
     if not topics and not carrier:
         return None
     return tuple(MarkedFilter(topic, carrier=CARRIERS[carrier or "property"]) for topic in topics or (DEFAULT_FILTER,))
+
+
+def _witness(text: str) -> WitnessAddress:
+    url, equals, vkey = text.partition("=")
+    if not equals:
+        raise BrokerError(f"--witness {text}: must be URL=VKEY, as http://127.0.0.1:8390=witness.example+0123abcd+BA…")
+    return witness_address("--witness", url, vkey)
 
 
 def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:

@@ -43,6 +43,7 @@ class Narrator:
         self._linked_before = False
         self._aside: Value = 0
         self._entries: Value = 0
+        self._cosigned: Value = 0
         self._speakers: dict[EventName, Callable[[_Fields], None]] = {
             EventName.WRITTEN: self._on_written,
             EventName.OTHER_PLUGIN: self._on_other_plugin,
@@ -66,6 +67,8 @@ class Narrator:
             EventName.TSA_DOWN: self._on_tsa_down,
             EventName.TSA_BACK: self._on_tsa_back,
             EventName.SERVING: self._on_serving,
+            EventName.WITNESS: self._on_witness,
+            EventName.COSIGNED: self._on_cosigned,
             EventName.READY: self._on_ready,
             EventName.STARTED: self._on_started,
             EventName.ENDED: self._on_ended,
@@ -144,6 +147,15 @@ class Narrator:
     def _on_tsa_back(self, fields: _Fields) -> None:
         self._say(f"{fields['tsa']} gives time stamps again")
 
+    def _on_witness(self, fields: _Fields) -> None:
+        if fields["state"] == "cosigns":
+            self._say(f"witness {fields['witness']} cosigns")
+        else:
+            self._say(f"warning: witness {fields['witness']}: {fields['reason']}")
+
+    def _on_cosigned(self, fields: _Fields) -> None:
+        self._cosigned = fields["size"]
+
     def _on_log_behind(self, _fields: _Fields) -> None:
         self._say("waiting for the log to take what the epoch before left")
 
@@ -155,7 +167,8 @@ class Narrator:
 
     def _on_stopped(self, fields: _Fields) -> None:
         if self._entries:
-            self._say(f"the log has {self._entries} entries")
+            cosigned = f", cosigned up to {self._cosigned}" if self._cosigned else ""
+            self._say(f"the log has {self._entries} entries{cosigned}")
         self._say("stopped" if fields["well"] else "stopped after an error")
 
     def _on_counters(self, fields: _Fields) -> None:

@@ -40,7 +40,12 @@ from sigillo.log.tree import Tree
 MAX_ROUND: Final = 16_384
 """Entries of one round: what is in memory until they are on disk."""
 
+STOPPED_FOR_EVER: Final = "stopped"
+"""File of a log that never signs again: why."""
+
 Sign = Callable[[bytes], bytes]
+BeforeSigning = Callable[[SignedCheckpoint, int], str | None]
+"""W0: gets the present checkpoint, durable, and the size of the store; returns why this log may never sign again."""
 
 
 def create_log(folder: Path, key: LogKey, sign: Sign) -> None:
@@ -85,6 +90,7 @@ class Log:
         epochs: Path,
         heads_interval_s: float = 60.0,
         now: Callable[[], float] = time.monotonic,
+        before_signing: BeforeSigning | None = None,
     ) -> Log:
         """Take the log's lock, find what a crash left, and finish the last round.
 
@@ -96,6 +102,7 @@ class Log:
             epochs: `DIR/epochs`.
             heads_interval_s: between two heads entries while marks come.
             now: monotonic seconds.
+            before_signing: asks the witnesses; without one nobody is asked.
 
         Raises:
             LogError: names the file and says what to do.
@@ -105,6 +112,8 @@ class Log:
             with naming(folder, STOPPED):
                 log._lock()
                 history = log._recover()
+                if before_signing:
+                    log._ask(before_signing)
                 log._source = Source(folder, spool, epochs, history, heads_interval_s=heads_interval_s, now=now)
                 log._publish(first=True)
         except BaseException:
@@ -162,6 +171,17 @@ class Log:
             disk.lock(descriptor, 0)
         except BlockingIOError:
             raise LogError(f"{self._folder}: another process writes this log; stop that one first") from None
+        stopped = self._folder / STOPPED_FOR_EVER
+        if stopped.exists():
+            raise LogError(f"{stopped}: {stopped.read_text('utf-8', 'replace').strip()}")
+
+    def _ask(self, before_signing: BeforeSigning) -> None:
+        """W0, once the store is known: who saw more than it holds ends this log for ever."""
+        disk.sync_folder(self._public)  # what is handed out is durable, also where a crash came before C5
+        reason = before_signing(self._checkpoint, self._tree.size)
+        if reason:
+            disk.replace(self._folder / STOPPED_FOR_EVER, f"{reason}\n".encode(), disk.PUBLIC)
+            raise LogError(f"{self._folder / STOPPED_FOR_EVER}: {reason}")
 
     def _recover(self) -> History:
         """R1 to R3; what the log has then."""
