@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,14 @@ from sigillo import disk
 from sigillo.archive.error import ArchiveError
 from sigillo.archive.store import Store
 from sigillo.broker.folder import OperatorFolder
-from sigillo.cli.evidence_wait import wait
+from sigillo.broker.settings import TsaSetting
+from sigillo.cli.evidence_wait import best_log, wait
+from sigillo.log.submission import WitnessAddress
 
+from ..broker.operator import SETTINGS
 from .test_evidence_log import Scene
+from .test_evidence_third import ONE, TWO
+from .test_evidence_third import Scene as ThirdScene
 
 SIGILLO = [sys.executable, "-m", "sigillo.cli.main", "evidence"]
 LAST = (1, 7)
@@ -33,7 +39,7 @@ def folder(tmp_path: Path) -> OperatorFolder:
 def scene(folder: OperatorFolder) -> Iterator[Scene]:
     """Six messages that are logged and one that is not, in a folder as `sigillo up` has it."""
     folder.archive.mkdir(parents=True)
-    folder.settings.write_text("")
+    folder.settings.write_bytes(SETTINGS.encode())
     with Store.open(folder.messages) as store:
         made = Scene(folder.path, store)
         made.start()
@@ -75,8 +81,8 @@ def test_it_waits_until_the_checkpoint_covers_the_newest_message(scene: Scene, f
             scene.log()
 
     with running(folder):
-        log = wait(folder, LAST, 60, pause)
-    assert log and log.last == LAST
+        log = wait(folder, SETTINGS, LAST, 60, pause)
+    assert log and log.view().last == LAST
     assert paused == 3
 
 
@@ -96,7 +102,7 @@ def test_a_broker_that_ends_meanwhile_is_not_waited_for(scene: Scene, folder: Op
     with ExitStack() as up:
         up.enter_context(running(folder))
         with pytest.raises(ArchiveError, match="no broker runs"):
-            wait(folder, LAST, 60, lambda _seconds: up.close())
+            wait(folder, SETTINGS, LAST, 60, lambda _seconds: up.close())
 
 
 def test_a_log_that_does_not_get_there_ends_the_wait(scene: Scene, folder: OperatorFolder) -> None:
@@ -119,3 +125,47 @@ def test_a_mark_that_the_log_passed_over_is_named_and_not_waited_for(scene: Scen
     scene.log()
     fields = json.loads(export(folder, "--json"))
     assert (fields["messages"], fields["pending"], fields["unlogged"]) == (4, 0, 1)
+
+
+def test_each_third_party_of_the_settings_is_awaited_in_turn(folder: OperatorFolder, tmp_path: Path) -> None:
+    """A checkpoint over the message, a token of each TSA over that, in the log, and cosignatures over all of it."""
+    folder.archive.mkdir(parents=True)
+    with Store.open(folder.messages) as store:
+        scene = ThirdScene(folder.path, store, tmp_path / "witness")
+        tsas = tuple(TsaSetting("http://tsa.example/", tsa.name) for tsa in (ONE, TWO))
+        witness = WitnessAddress("http://witness.example", scene.witness.public)
+        settings = replace(SETTINGS, tsa=tsas, witness=(witness,))
+
+        def missing() -> str:
+            return best_log(folder, settings, (1, 1))[1]
+
+        scene.start()
+        scene.log()
+        scene.publish(scene.devices[0])
+        assert missing() == "the log's checkpoint over the newest message"
+        signed = scene.log()
+        assert missing() == "a time-stamp token over the newest message from One Time"
+        scene.anchor(signed, ONE)
+        assert missing() == "a time-stamp token over the newest message from Two Time"
+        scene.cosign(scene.log())
+        scene.anchor(signed, TWO)
+        assert missing() == "a checkpoint over it that witnesses have cosigned"
+        cosigned = scene.cosign(scene.log())
+        scene.publish(scene.devices[0])
+        scene.log()
+        log, lacks = best_log(folder, settings, (1, 1))
+        assert log and (log.size, lacks) == (cosigned.head.size, "")
+        two = replace(settings, witness=(witness, witness), cosign_quorum=3)
+        assert best_log(folder, two, (1, 1))[1] == "the cosignatures of 3 witnesses (there are 2)"
+
+
+def test_an_anchor_from_before_the_message_is_not_enough(folder: OperatorFolder, tmp_path: Path) -> None:
+    folder.archive.mkdir(parents=True)
+    with Store.open(folder.messages) as store:
+        scene = ThirdScene(folder.path, store, tmp_path / "witness")
+        settings = replace(SETTINGS, tsa=(TsaSetting("http://tsa.example/", ONE.name),))
+        scene.start()
+        before = scene.log()
+        scene.send()
+        scene.anchor(before, ONE)
+        assert best_log(folder, settings, (1, 1))[1] == "a time-stamp token over the newest message from One Time"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-from sigillo.archive.log_view import LoggedHeads, LogView
+from sigillo.archive.anchor import nearest
+from sigillo.archive.log_view import LoggedHeads, LoggedToken, LogView
 from sigillo.archive.repeat import Recent
 from sigillo.archive.selection import KnownEpoch, Selection, Spooled, Tally
 from sigillo.archive.store import Message, Store
@@ -59,8 +61,12 @@ def export(
             yield from lines
             yield Trailer(tally.epochs, tally.messages, tally.certificates)
             return
+        notes = survey.notes()
+        named = sorted({*survey.named(), *notes})
+        tokens = nearest(log.tokens(min(named, default=0)), named, survey.indexes())
+        sizes = sorted({*named, *(token.size for token in tokens)})
         position = 0
-        for line in prove(lines, survey.named, log.read):
+        for line in prove(_with_tokens(lines, tokens, log), sizes, log.read, notes):
             if isinstance(line, EntryLine) and line.index is not None:
                 position = line.index + 1
             elif isinstance(line, StopLine):
@@ -68,6 +74,18 @@ def export(
             yield line
     trailer = Trailer(tally.epochs, tally.messages, tally.certificates, log.checkpoint)
     yield end_proof(trailer, position, log.size, log.read)
+
+
+def _with_tokens(
+    lines: Iterable[EntryLine | HeadLine], tokens: Iterable[LoggedToken], log: LogView
+) -> Iterator[EntryLine | HeadLine]:
+    """The lines, with the tokens where the log has them."""
+    left = deque(tokens)
+    for line in lines:
+        while left and isinstance(line, EntryLine) and line.index is not None and left[0].index < line.index:
+            yield log.token(left.popleft().index)
+        yield line
+    yield from (log.token(token.index) for token in left)
 
 
 class _Body:

@@ -2,7 +2,7 @@
 
 The archive is untrusted, so each mark is verified under its epoch's key: one that was forged (in a last will, which the
 plugin does not see), or a good one on another message, must not spoil a file with good ones. That is done here, once;
-of a mark that counts 24 bytes are kept, and each message is read again when it is written.
+of a mark that counts 32 bytes are kept, and each message is read again when it is written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sigillo.archive.beacon import Beacons
 from sigillo.archive.log_view import LogView
 from sigillo.archive.repeat import Holes, Unheld
 from sigillo.archive.selection import KnownEpoch, Selection, Spooled, Tally, first_of_each, genuine, selected
@@ -20,7 +21,7 @@ from sigillo.archive.store import Message, Store
 from sigillo.core.entry import Kind
 from sigillo.core.evidence import MessageLine, fits
 from sigillo.core.heads import HeadProof, PresenceProof
-from sigillo.core.mark import Mark, SignedMark, decode_mark
+from sigillo.core.mark import Checkpoint, Mark, SignedMark, decode_mark
 
 _NO_INDEX = 2**64 - 1
 Item = TypeVar("Item")
@@ -75,12 +76,21 @@ class Survey:
         self._starts = first_of_each(store, epochs, selection)
         self._shown: set[str] = set()
         self._sizes: set[int] = set()
+        self._indexes = array("Q")
+        self._beacons = Beacons(log.origin, log.read) if log else None
         self._verdicts = [self._look(epoch) for epoch in epochs]
 
-    @property
     def named(self) -> list[int]:
         """The sizes of the checkpoints that marks and statements name, ascending."""
         return sorted(self._sizes)
+
+    def notes(self) -> dict[int, str]:
+        """By size, the texts of the checkpoints that devices have echoed."""
+        return self._beacons.notes() if self._beacons else {}
+
+    def indexes(self) -> list[int]:
+        """Of the entries of all marks that count, ascending."""
+        return sorted(self._indexes)
 
     def marks(self, position: int) -> Iterator[Counted]:
         """The marks of an epoch that count, in order; *position*: of the epoch in the list."""
@@ -111,7 +121,7 @@ class Survey:
                 else:
                     self._keep(unheld, place, epoch, signed)
         if self._shown:
-            self._sizes.add(epoch.signed.statement.log_checkpoint.size)
+            self._name(epoch.signed.statement.log_checkpoint)
         return held, unheld
 
     def _look_at_held(self, epoch: KnownEpoch, held: _Verdicts) -> Iterator[Mark]:
@@ -121,22 +131,32 @@ class Survey:
                 self._tally.not_genuine += 1
                 continue
             yield signed.mark
-            if fits(MessageLine(message.topic, message.payload, message.mark)):
-                self._keep(held, place, epoch, signed)
-            else:
+            if not fits(MessageLine(message.topic, message.payload, message.mark)):
                 self._tally.too_large += 1
+            elif self._keep(held, place, epoch, signed) and self._beacons:
+                self._beacons.echo(message.topic, message.payload, self._indexes[-1])
 
-    def _keep(self, verdicts: _Verdicts, place: int, epoch: KnownEpoch, signed: SignedMark) -> None:
+    def _keep(self, verdicts: _Verdicts, place: int, epoch: KnownEpoch, signed: SignedMark) -> bool:
+        """Note that the mark counts, unless the log does not show it."""
         mark = signed.mark
         index = self._log.index(Kind.MARK, epoch.number, mark.sequence) if self._log else None
         if self._log and index is None:
             went_on = self._log.last > (epoch.number, mark.sequence)
             self._tally.unlogged += went_on
             self._tally.pending += not went_on
-            return
+            return False
         verdicts.add(place, mark.count, index)
         self._shown.add(mark.principal)
-        self._sizes.add(mark.checkpoint.size)
+        self._name(mark.checkpoint)
+        if index is not None:
+            self._indexes.append(index)
+        return True
+
+    def _name(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.size not in self._sizes:
+            self._sizes.add(checkpoint.size)
+            if self._beacons:
+                self._beacons.name(checkpoint)
 
     def _selected(self, epoch: KnownEpoch) -> Iterator[Message]:
         return selected(self._store, epoch, self._selection, self._starts)

@@ -23,8 +23,8 @@ from sigillo.archive.selection import KnownEpoch, Selection, Tally, newest
 from sigillo.archive.store import Store
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
-from sigillo.cli.evidence_log import OperatorLog
-from sigillo.cli.evidence_wait import wait
+from sigillo.broker.settings import load
+from sigillo.cli.evidence_wait import best_log, wait
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import CertificateLine, Line, encode_line
@@ -119,8 +119,11 @@ def command(
         for device in selection.devices:
             if device not in known:
                 raise ArchiveError(f"--device {device}: the archive has no message of it; it has {_list(known)}")
-        awaited = None if no_wait else newest(archive, epochs, selection)
-        log = wait(folder, awaited, timeout) if awaited else OperatorLog.find(folder.log)
+        awaited, settings = newest(archive, epochs, selection), load(folder.settings)
+        if no_wait or awaited is None:
+            log, _ = best_log(folder, settings, awaited)
+        else:
+            log = wait(folder, settings, awaited, timeout)
         spooled = log.marks if log else EpochStore(folder.epochs, folder.spool).marks
         progress = _Progress(tally)
         lines = export(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from sigillo.archive.log_view import LoggedHeads, LogView
+from sigillo.archive.log_view import LoggedHeads, LoggedToken, LogView
 from sigillo.core.checkpoint import encode_checkpoint
+from sigillo.core.cosignature import WitnessKey, verify_cosignature
 from sigillo.core.entry import Kind
+from sigillo.core.errors import SignatureError
+from sigillo.core.evidence import TokenLine
 from sigillo.core.heads import encode_heads
+from sigillo.log.anchor import AnchorReader
 from sigillo.log.public import CHECKPOINT
 from sigillo.log.reader import LogReader, read_vkey
 
@@ -18,32 +22,53 @@ _BLOCK = 256
 
 
 class OperatorLog:
-    """`DIR/log` up to the checkpoint that is the newest now."""
+    """`DIR/log` up to one checkpoint: the newest when it was made, or the newest that witnesses have cosigned."""
 
-    def __init__(self, folder: Path) -> None:
-        """*folder*: `DIR/log`. Raises LogError."""
-        self._reader = LogReader(folder, read_vkey(folder))
-        self._public = self._reader.public
-        self._size = self._reader.checkpoint.head.size
+    def __init__(self, reader: LogReader) -> None:
+        """Use `find` or `find_cosigned`."""
+        self._reader, self._public = reader, reader.public
+        self._anchors = AnchorReader(reader.folder)
+        self.size = reader.checkpoint.head.size
 
     @classmethod
     def find(cls, folder: Path) -> OperatorLog | None:
-        """The log in this folder; None where none was begun. Raises LogError."""
-        return cls(folder) if (folder / "public" / CHECKPOINT).exists() else None
+        """The log in *folder*, `DIR/log`; None where none was begun. Raises LogError."""
+        begun = (folder / "public" / CHECKPOINT).exists()
+        return cls(LogReader(folder, read_vkey(folder))) if begun else None
 
-    @property
-    def last(self) -> tuple[int, int]:
-        """Epoch and sequence of the last entry: all up to there is in the log, or never will be. Raises LogError."""
-        if self._size == 0:
-            return 0, 0
-        entry = self._public.entry(self._size - 1)
-        return entry.epoch, entry.sequence
+    @classmethod
+    def find_cosigned(cls, folder: Path) -> OperatorLog | None:
+        """The log in *folder* as far as witnesses have cosigned it; None where they have not. Raises LogError."""
+        reader = LogReader(folder, read_vkey(folder))
+        return cls(reader) if reader.go_to_cosigned() else None
+
+    def place(self, mark: tuple[int, int]) -> int:
+        """Index of the mark of this epoch and sequence, or of what took its place if it was never logged; the size
+        where the log has not come there. Raises LogError."""
+        return bisect_left(range(self.size), mark, key=self._number)
+
+    def has_token_over(self, index: int, tsa: str) -> bool:
+        """Whether it shows a token of this TSA over its entry number *index*. Raises LogError."""
+        return any(token.size > index and token.tsa == tsa for token in self._tokens_from(index))
+
+    def cosigners(self, witnesses: Iterable[WitnessKey]) -> int:
+        """How many of these have cosigned its checkpoint."""
+        return sum(map(self._is_cosigned, witnesses))
 
     def view(self) -> LogView:
         """What the export reads."""
-        note = encode_checkpoint(self._reader.checkpoint).decode("utf-8")
-        heads = lru_cache(maxsize=2)(self._heads)
-        return LogView(note, self._size, self.last, self._public.read, self._public.find, heads)
+        checkpoint = self._reader.checkpoint
+        return LogView(
+            origin=checkpoint.head.origin,
+            checkpoint=encode_checkpoint(checkpoint).decode("utf-8"),
+            size=self.size,
+            last=self._number(self.size - 1) if self.size else (0, 0),
+            read=self._public.read,
+            index=self._public.find,
+            heads=lru_cache(maxsize=2)(self._heads),
+            tokens=self._tokens,
+            token=self._token,
+        )
 
     def marks(self, epoch: int) -> Iterator[bytes]:
         """All marks of an epoch that the mark store still has, tagged, in order. Raises LogError."""
@@ -53,9 +78,35 @@ class OperatorLog:
                 if record.entry[0] == Kind.MARK:
                     yield record.object_bytes
 
+    def _number(self, index: int) -> tuple[int, int]:
+        """Epoch and sequence of an entry: in the order of the log they never fall."""
+        entry = self._public.entry(index)
+        return entry.epoch, entry.sequence
+
+    def _is_cosigned(self, witness: WitnessKey) -> bool:
+        try:
+            verify_cosignature(self._reader.checkpoint.note, witness)
+        except SignatureError:
+            return False
+        return True
+
     def _end(self, epoch: int) -> int:
         """The first entry after this epoch."""
-        return bisect_right(range(self._size), epoch, key=lambda index: self._public.entry(index).epoch)
+        return bisect_right(range(self.size), epoch, key=lambda index: self._public.entry(index).epoch)
+
+    def _tokens(self, size: int) -> Iterator[LoggedToken]:
+        return self._tokens_from(self._anchors.reach(size))
+
+    def _tokens_from(self, begin: int) -> Iterator[LoggedToken]:
+        for anchor in self._anchors.anchors(begin):
+            if anchor.index >= self.size:
+                return
+            yield LoggedToken(anchor.index, anchor.size, anchor.tsa)
+
+    def _token(self, index: int) -> TokenLine:
+        anchor = next(self._anchors.anchors(index))
+        note = anchor.note_bytes.decode("utf-8")
+        return TokenLine(anchor.token, note, anchor.chain, *self._number(index), index)
 
     def _heads(self, epoch: int) -> LoggedHeads | None:
         end = self._end(epoch)

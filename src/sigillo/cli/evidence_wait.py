@@ -1,4 +1,4 @@
-"""What an evidence file waits for, so that it shows all that was asked for: the log has to get there first."""
+"""What an evidence file waits for, so that it shows all that can be shown of what was asked for."""
 
 from __future__ import annotations
 
@@ -11,21 +11,46 @@ import click
 from sigillo import disk
 from sigillo.archive.error import ArchiveError
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.settings import Settings
 from sigillo.cli.evidence_log import OperatorLog
 
 _PAUSE_S = 0.2
 
+Mark = tuple[int, int]
+"""Epoch number and sequence."""
 
-def awaited(log: OperatorLog, newest: tuple[int, int]) -> str:
-    """What the evidence of this message (epoch, sequence) and all before it still lacks; empty: nothing."""
-    if log.last < newest:
+
+def best_log(folder: OperatorFolder, settings: Settings, newest: Mark | None) -> tuple[OperatorLog | None, str]:
+    """The checkpoint to make evidence under; and what that of *newest* and all before it still lacks, in words.
+
+    Each thing needs the one before: a checkpoint over the message, a token of each TSA over that, logged, and
+    cosignatures over all of it. The log is None where the operator keeps none. Raises LogError.
+    """
+    log = OperatorLog.find(folder.log)
+    if log is None or newest is None:
+        return log, ""
+    missing = _missing(log, settings, newest)
+    if missing or not settings.witness:
+        return log, missing
+    cosigned, quorum = OperatorLog.find_cosigned(folder.log), settings.cosign_quorum
+    if cosigned is None or _missing(cosigned, settings, newest):
+        return log, "a checkpoint over it that witnesses have cosigned"
+    found = cosigned.cosigners(witness.key for witness in settings.witness)
+    return cosigned, "" if found >= quorum else f"the cosignatures of {quorum} witnesses (there are {found})"
+
+
+def _missing(log: OperatorLog, settings: Settings, newest: Mark) -> str:
+    place = log.place(newest)
+    if place == log.size:
         return "the log's checkpoint over the newest message"
-    return ""
+    tsas = (tsa.name for tsa in settings.tsa if not log.has_token_over(place, tsa.name))
+    return f"a time-stamp token over the newest message from {name}" if (name := next(tsas, "")) else ""
 
 
 def wait(
     folder: OperatorFolder,
-    newest: tuple[int, int],
+    settings: Settings,
+    newest: Mark,
     timeout_s: float,
     pause: Callable[[float], None] = time.sleep,
 ) -> OperatorLog | None:
@@ -38,8 +63,7 @@ def wait(
     try:
         while True:
             running = disk.is_locked(folder.path)  # first, so that what a broker did before it ended is seen
-            log = OperatorLog.find(folder.log)
-            missing = log and awaited(log, newest)
+            log, missing = best_log(folder, settings, newest)
             if not missing:
                 return log
             if not running:

@@ -34,6 +34,8 @@ PENDING: Final = "pending"
 MAX_FILE: Final = 512 * 1024
 
 _VERSION: Final = 1
+_REACH: Final = 1024
+"""Tokens; more than others have made while one of them was away for an hour."""
 _FIELDS: Final = ("version", "tsa", "url", "note", "token", "chain")
 _SEGMENT: Final = re.compile(r"\d{10}")
 _NAME: Final = re.compile(r"(\d{20})\.json")
@@ -199,6 +201,16 @@ class AnchorReader:
                 for index in self._indexes(segment):
                     if index >= begin:
                         yield self._anchor(index)
+
+    def reach(self, size: int) -> int:
+        """From which index on to read, to meet the newest token below *size* of each authority: some tokens before."""
+        left = _REACH
+        for segment in reversed(self._segments()):
+            indexes = [index for index in self._indexes(segment) if index < size]
+            if len(indexes) >= left:
+                return indexes[-left]
+            left -= len(indexes)
+        return 0
 
     def newest_before(self, index: int) -> StoredAnchor | None:
         """The newest whose entry is below *index*: what an entry there came after. Raises LogError."""

@@ -17,7 +17,8 @@ _REMEDY = "name the folder log/public of an operator, or get its files again"
 
 
 class PublicLog:
-    """A log as far as the checkpoint reaches that was read last: at first, and by each call of `checkpoint`.
+    """A log as far as a checkpoint reaches: the newest when it was read last (at first, and by each call of
+    `checkpoint`), or the one that `at` was given.
 
     Whoever believes a checkpoint has to verify it (`sigillo.core.checkpoint.verify_checkpoint`).
     """
@@ -37,9 +38,13 @@ class PublicLog:
             signed = decode_checkpoint(data)
         except DecodeError as error:
             raise LogError(f"{path}: {error}; {_REMEDY}") from None
+        self.at(signed)
+        return signed
+
+    def at(self, signed: SignedCheckpoint) -> None:
+        """Reach as far as this checkpoint of the log, not larger than the newest one."""
         self.size = signed.head.size
         self._reader = self._files.reader(self.size)
-        return signed
 
     def read(self, level: int, index: int) -> bytes:
         """Hash of the complete subtree (level, index), for `sigillo.core.merkle`. Raises LogError, MerkleError."""

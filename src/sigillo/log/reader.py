@@ -12,6 +12,7 @@ from sigillo.core.heads import HeadTable
 from sigillo.core.merkle import inclusion_proof
 from sigillo.core.note import LogKey
 from sigillo.core.proof import EntryProof
+from sigillo.log.cosigned import COSIGNED, read_cosigned
 from sigillo.log.error import RESTORED, LogError, naming
 from sigillo.log.history import History
 from sigillo.log.public import CHECKPOINT, PublicLog
@@ -35,17 +36,28 @@ class LogReader:
             self._store = StoreReader(folder / "store", key.key_id32)
 
     def _checkpoint(self) -> SignedCheckpoint:
-        signed = self.public.checkpoint()
+        return self._verified(self.public.checkpoint(), CHECKPOINT)
+
+    def _verified(self, signed: SignedCheckpoint, file: str) -> SignedCheckpoint:
         try:
             verify_checkpoint(signed, self.key)
         except SignatureError as error:
-            raise LogError(f"{self.folder / 'public' / CHECKPOINT}: {error}; {RESTORED}") from None
+            raise LogError(f"{self.folder / 'public' / file}: {error}; {RESTORED}") from None
         return signed
 
     def refresh(self) -> SignedCheckpoint:
         """Go on to the newest checkpoint. Raises LogError."""
         self.checkpoint = self._checkpoint()
         return self.checkpoint
+
+    def go_to_cosigned(self) -> bool:
+        """Go to the newest checkpoint that witnesses have cosigned; False where there is none. Raises LogError."""
+        signed = read_cosigned(self.folder)
+        if signed is None:
+            return False
+        self.checkpoint = self._verified(signed, COSIGNED)
+        self.public.at(self.checkpoint)
+        return True
 
     def record(self, index: int) -> Record:
         """Entry and object number *index*. Raises LogError."""
