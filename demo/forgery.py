@@ -92,6 +92,28 @@ def statement_altered(lines: list[Line]) -> None:
     line["statement"] = encode(statement)
 
 
+def token_altered(lines: list[Line]) -> None:
+    line = [line for line in lines if line["type"] == "token"][-1]
+    token = decode(line["token"])
+    token[-1] ^= 1  # of the authority's signature
+    line["token"] = encode(token)
+
+
+def token_moved(lines: list[Line]) -> None:
+    first, *_, last = (line for line in lines if line["type"] == "token")
+    last["token"] = first["token"]
+
+
+def beacon_hidden(lines: list[Line]) -> None:
+    line = next(line for line in lines if line["type"] == "checkpoint")
+    lines.remove(line)
+
+
+def cosignature_taken_out(lines: list[Line]) -> None:
+    checkpoint = lines[-1]["checkpoint"].splitlines(keepends=True)
+    lines[-1]["checkpoint"] = "".join(checkpoint[:-1])
+
+
 def file_cut(lines: list[Line]) -> None:
     del lines[-2:]
 
@@ -107,6 +129,10 @@ EVIDENCE_FORGERIES: dict[str, Callable[[list[Line]], None]] = {
     "a message repeated": message_repeated,
     "an epoch statement passed off as a mark": statement_as_mark,
     "the operator's name changed in the statement": statement_altered,
+    "one bit of a time-stamp token altered": token_altered,
+    "a time-stamp token moved to a later checkpoint": token_moved,
+    "a checkpoint that devices have echoed taken out": beacon_hidden,
+    "the witness's cosignature taken out": cosignature_taken_out,
     "the end of the file cut off": file_cut,
 }
 
@@ -114,7 +140,7 @@ EVIDENCE_FORGERIES: dict[str, Callable[[list[Line]], None]] = {
 def other_device_key(policy: str) -> str:
     """The registry with the keys of the first and the last device exchanged."""
     lines = policy.splitlines()
-    keys = [at for at, line in enumerate(lines) if line.startswith("key = ")]
+    keys = [at for at, line in enumerate(lines) if line.startswith("key = ") and "+" not in line]  # a vkey has two
     lines[keys[0]], lines[keys[-1]] = lines[keys[-1]], lines[keys[0]]
     return "\n".join(lines) + "\n"
 

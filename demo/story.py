@@ -1,4 +1,5 @@
-"""The story that `make demo` tells, on real parts: a broker, three trackers, a stranger, and a forger.
+"""The story that `make demo` tells, on real parts: a broker, a time-stamp authority, a witness, three trackers, a
+stranger, and a forger.
 
 Every line that starts with `$` is a command that anybody can type again. Leaves `demo/evidence.jsonl` and
 `demo/policy.toml`; ends with exit code 0 only if the honest evidence verifies and every forgery is caught.
@@ -19,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from forgery import forgeries
@@ -28,7 +30,7 @@ CHECKOUT = HERE.parent
 SIGILLO = str(CHECKOUT / "sigillo")
 EVIDENCE = HERE / "evidence.jsonl"
 POLICY = HERE / "policy.toml"
-OPERATOR = "Example Broker"
+OPERATOR, WITNESS = "Example Broker", "Example University"
 TRACKERS = (  # id, key type, form of the message, QoS
     ("crate-1", "p256", "datagram", 0),
     ("crate-2", "ed25519", "datagram", 1),
@@ -86,93 +88,145 @@ def story_folder() -> Path:
     return made
 
 
-class Broker:
-    """`sigillo up` as a child of the story."""
+class Service:
+    """A command that runs while the story is told."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder = folder
-        self.address = f"127.0.0.1:{port}"
-        self.log = folder.parent / "broker.log"
-        command = [SIGILLO, "up", str(folder), "--name", "localhost", "--operator", OPERATOR]
-        self.served = f"127.0.0.1:{free_port()}"
-        command += ["--listen", self.address, "--http", self.served, "--on-bad-clock", "mark-unsynchronised"]
+    def __init__(self, story: Path, name: str, *arguments: str) -> None:
+        self.log = story / f"{name}.log"
+        command = [SIGILLO, *arguments]
         print(f"$ {shown(command)} &", flush=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=subprocess.STDOUT)
 
-    def wait_until_listening(self) -> None:
+    def wait_until_listening(self, address: str) -> None:
+        """Then show what it has said so far. StoryError where it ends, or never listens."""
+        host, port = address.split(":")
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise StoryError(f"the broker did not start:\n{self.log.read_text()}")
+                raise StoryError(f"it did not start:\n{self.log.read_text()}")
             with socket.socket() as probe:
-                host, port = self.address.split(":")
                 if probe.connect_ex((host, int(port))) == 0:
                     print("".join(f"  {line}\n" for line in self.log.read_text().splitlines()), end="", flush=True)
                     return
             time.sleep(0.1)
-        raise StoryError(f"the broker does not listen on {self.address}:\n{self.log.read_text()}")
+        raise StoryError(f"nothing listens on {address}:\n{self.log.read_text()}")
 
     def stop(self) -> None:
         """As Ctrl-C would; StoryError where it does not end cleanly."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         if self.process.wait(PATIENCE_S) != 0:
-            raise StoryError(f"the broker did not stop cleanly:\n{self.log.read_text()}")
+            raise StoryError(f"it did not stop cleanly:\n{self.log.read_text()}")
+
+    def end(self) -> None:
+        """Whatever happened."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE_S)
 
 
-def publish(story: Path, broker: Broker, count: int) -> list[str]:
+@dataclass(frozen=True)
+class Addresses:
+    """Where everybody listens, on loopback."""
+
+    broker: str
+    log: str
+    tsa: str
+    witness: str
+
+    @classmethod
+    def free(cls) -> Addresses:
+        return cls(*(f"127.0.0.1:{free_port()}" for _ in range(4)))
+
+
+def start(story: Path, at: Addresses, services: list[Service]) -> None:
+    """A time-stamp authority, a witness, and the broker that asks both."""
+    say("1. A third party runs the broker: Mosquitto with the Sigillo plugin, on a configuration it writes itself.")
+    print("  Two more look after its log: a time-stamp authority, and a witness. Here all run on one machine.")
+    services.append(Service(story, "tsa", "tsa", str(story / "tsa"), "--listen", at.tsa))
+    services[-1].wait_until_listening(at.tsa)
+    witness = ("witness", str(story / "witness"), "--listen", at.witness)
+    services.append(Service(story, "witness", *witness, "--name", "witness.example/w1"))
+    services[-1].wait_until_listening(at.witness)
+    vkey = witness_key(story)
+    third = ["--tsa", f"http://{at.tsa}/", "--anchor-interval", "2"]
+    third += ["--witness", f"http://{at.witness}={vkey}", "--cosign-interval", "1"]
+    own = ["--name", "localhost", "--operator", OPERATOR, "--listen", at.broker, "--http", at.log]
+    clock = ["--on-bad-clock", "mark-unsynchronised"]
+    services.append(Service(story, "broker", "up", str(story / "operator"), *own, *clock, *third))
+    services[-1].wait_until_listening(at.broker)
+    print("  The witness learns which log to follow:")
+    services[1].stop()
+    log_key = (story / "operator" / "log" / "log.vkey").read_text().strip()
+    services[1] = Service(story, "witness", *witness, "--log", log_key)
+    services[1].wait_until_listening(at.witness)
+
+
+def witness_key(story: Path) -> str:
+    return (story / "witness" / "witness.vkey").read_text().strip()
+
+
+def publish(story: Path, at: Addresses, count: int) -> list[str]:
     """Make, enrol and run the three trackers; returns the options by which `policy new` learns their keys."""
-    say("2. Three trackers: each makes its own keys; the operator enrols them; they travel and publish.")
+    say("3. Three trackers: each makes its own keys; the operator enrols them; they travel and publish.")
+    print("  In each message they sign which checkpoint of the log they have seen: it was signed after that.")
     learned: list[str] = []
     for name, key_type, _, _ in TRACKERS:
         folder = story / "trackers" / name
         run("device", "new", name, "--key", key_type, "-o", str(folder), quiet=True)
-        run("device", "add", str(broker.folder), str(folder), quiet=True)
+        run("device", "add", str(story / "operator"), str(folder), quiet=True)
         learned += ["--device", f"{name}={folder / 'signing.pub.pem'}"]
     for name, _, form, qos in TRACKERS:
-        options = ["--broker", broker.address, "--count", str(count), "--interval", "0.05"]
+        options = ["--broker", at.broker, "--count", str(count), "--interval", "0.05"]
         run("device", "simulate", str(story / "trackers" / name), *options, "--qos", str(qos), "--form", form)
     return learned
 
 
-def export(broker: Broker, count: int) -> None:
-    """Wait until the archive has every message, then stop the broker and write the evidence file."""
-    say("4. The broker stops; what its archive holds becomes one evidence file.")
-    devices = [option for name, *_ in TRACKERS for option in ("--device", name)]
-    arguments = ("evidence", "--store", str(broker.folder), *devices, "-o", str(EVIDENCE))
+def show_log(at: Addresses) -> None:
+    """What everybody can see of the log while the broker runs, once a time-stamp token is in it."""
+    say("2. Everything is in the operator's log within a second; anybody can fetch its newest checkpoint.")
+    url = f"http://{at.log}/checkpoint"
     deadline = time.monotonic() + PATIENCE_S
-    while archived(broker.folder) < count * len(TRACKERS):
+    checkpoint = ""
+    while not checkpoint or int(checkpoint.splitlines()[1]) < 2:  # the broker's statement, and the token
         if time.monotonic() > deadline:
-            raise StoryError(f"only {archived(broker.folder)} messages reached the archive")
+            raise StoryError(f"no time-stamp token is logged:\n{checkpoint}")
         time.sleep(0.2)
-    broker.stop()
-    EVIDENCE.unlink(missing_ok=True)
-    run(*arguments)
-
-
-def show_log(broker: Broker) -> None:
-    """What everybody can see of the log while the broker runs."""
-    say("3. Every mark is in the operator's log within a second; anybody can fetch its newest checkpoint.")
-    url = f"http://{broker.served}/checkpoint"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            checkpoint = answer.read().decode()
     print(f"$ curl {url}", flush=True)
-    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
-        checkpoint = answer.read().decode()
     print("".join(f"  {line}\n" for line in checkpoint.splitlines()), end="", flush=True)
-    if int(checkpoint.splitlines()[1]) < 1:
-        raise StoryError("the log is empty")
 
 
-def archived(folder: Path) -> int:
+def export(operator: Path, count: int) -> None:
+    """Wait until the archive has every message, then write the evidence file."""
+    say(
+        "4. What the archive holds becomes one evidence file, once the log, the authority and the witness have seen it."
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := archived(operator)) < count * len(TRACKERS):
+        if time.monotonic() > deadline:
+            raise StoryError(f"only {found} messages reached the archive")
+        time.sleep(0.2)
+    EVIDENCE.unlink(missing_ok=True)
+    run(*evidence_of_all(operator), "-o", str(EVIDENCE))
+
+
+def evidence_of_all(operator: Path) -> list[str]:
+    devices = [option for name, *_ in TRACKERS for option in ("--device", name)]
+    return ["evidence", "--store", str(operator), *devices]
+
+
+def archived(operator: Path) -> int:
     """Messages in the archive, asked through the command that everybody has."""
     with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "evidence.jsonl"
-        devices = [option for name, *_ in TRACKERS for option in ("--device", name)]
-        command = [SIGILLO, "evidence", "--store", str(folder), *devices, "--no-wait", "-o", str(target)]
-        subprocess.run(command, cwd=CHECKOUT, capture_output=True)
-        if not target.exists():
+        command = [SIGILLO, *evidence_of_all(operator), "--no-wait", "--json", "-o", str(Path(scratch) / "evidence")]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+        if done.returncode != 0:
             return 0
-        return sum(json.loads(line)["type"] == "message" for line in target.read_text().splitlines())
+        said = json.loads(done.stdout)
+        return int(said["messages"] + said["pending"])
 
 
 def caught(case: str, command: list[str]) -> None:
@@ -188,25 +242,26 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=5, help="messages of each tracker (default 5)")
     count = options.parse_args().count
-    story = story_folder()
-    say("1. A third party runs the broker: Mosquitto with the Sigillo plugin, on a configuration it writes itself.")
-    broker = Broker(story / "operator", free_port())
+    story, at = story_folder(), Addresses.free()
+    operator = story / "operator"
+    services: list[Service] = []
     try:
-        broker.wait_until_listening()
-        learned = publish(story, broker, count)
-        show_log(broker)
-        export(broker, count)
+        start(story, at, services)
+        show_log(at)
+        learned = publish(story, at, count)
+        export(operator, count)
+        for service in reversed(services):
+            service.stop()
     finally:
-        if broker.process.poll() is None:
-            broker.process.terminate()
-            broker.process.wait(PATIENCE_S)
-
-    run("log", "fsck", str(broker.folder))
+        for service in services:
+            service.end()
+    run("log", "fsck", str(operator))
 
     say("5. A stranger says whom to trust, and verifies offline: one file, one policy, one command.")
-    published = str(broker.folder / "published" / "operator.toml")
+    published = str(operator / "published" / "operator.toml")
+    third = ("--tsa", str(story / "tsa" / "tsa.toml"), "--witness", f"{WITNESS}={witness_key(story)}")
     clock = ("--allow-unsynchronised", "--allow-unknown-bound")  # this machine's clock may be either
-    run("policy", "new", "--operator", published, *learned, *clock, "--force", "-o", str(POLICY))
+    run("policy", "new", "--operator", published, *learned, *third, *clock, "--force", "-o", str(POLICY))
     run("verify", str(EVIDENCE), "--policy", str(POLICY))
 
     say("6. A forger tries: each of these must fail.")

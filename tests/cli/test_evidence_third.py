@@ -44,6 +44,11 @@ class Scene(LogScene):
         self.publish(self.devices[0], beacon=beacon)
         return self.log()
 
+    def heads(self) -> None:
+        with self.operator.open(heads_interval_s=0) as log:
+            while log.round():
+                pass
+
     def anchor(self, signed: SignedCheckpoint, *tsas: Tsa) -> None:
         """A token of each over this checkpoint, logged; their times are the broker's."""
         store = AnchorStore(self.operator.log)

@@ -144,6 +144,8 @@ def test_each_third_party_of_the_settings_is_awaited_in_turn(folder: OperatorFol
         scene.publish(scene.devices[0])
         assert missing() == "the log's checkpoint over the newest message"
         signed = scene.log()
+        assert missing() == "the log's heads over the newest message"
+        scene.heads()
         assert missing() == "a time-stamp token over the newest message from One Time"
         scene.anchor(signed, ONE)
         assert missing() == "a time-stamp token over the newest message from Two Time"
@@ -167,5 +169,6 @@ def test_an_anchor_from_before_the_message_is_not_enough(folder: OperatorFolder,
         scene.start()
         before = scene.log()
         scene.send()
+        scene.heads()
         scene.anchor(before, ONE)
         assert best_log(folder, settings, (1, 1))[1] == "a time-stamp token over the newest message from One Time"

@@ -14,6 +14,6 @@ def test_the_demo_verifies_the_honest_and_catches_every_forgery() -> None:
         told = subprocess.run([sys.executable, CHECKOUT / "demo" / "story.py"], capture_output=True, text=True)
         assert told.returncode == 0, told.stdout + told.stderr
         assert "VERIFIED  15 messages of 3 devices" in told.stdout
-        assert told.stdout.count(" exit 1 ") + told.stdout.count(" exit 2 ") == 13
+        assert told.stdout.count(" exit 1 ") + told.stdout.count(" exit 2 ") == 17
     demo = CHECKOUT / "demo"
     assert sigillo("verify", demo / "evidence.jsonl", "--policy", demo / "policy.toml").startswith("VERIFIED")

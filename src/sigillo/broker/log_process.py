@@ -42,7 +42,7 @@ def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, rep
     with wake_reader, wake_writer:
         try:
             key = SigningLogKey.open(folder.log, settings.origin)
-            with opened(folder, key, _ask(folder, settings, report)) as log:
+            with opened(folder, key, _ask(folder, settings, report), settings.anchor_interval) as log:
                 Rounds(log, LogSide(end), report).run(wake_reader)
         finally:
             signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
@@ -55,8 +55,16 @@ def _ask(folder: OperatorFolder, settings: Settings, report: Report) -> BeforeSi
     return lambda signed, size: ask_before_signing(signed, size, folder.log / "public", settings, report)
 
 
-def opened(folder: OperatorFolder, key: SigningLogKey, before_signing: BeforeSigning | None = None) -> Log:
-    """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError."""
+def opened(
+    folder: OperatorFolder,
+    key: SigningLogKey,
+    before_signing: BeforeSigning | None = None,
+    heads_interval_s: float = 60.0,
+) -> Log:
+    """The log; made where no epoch was ever stated. *heads_interval_s*: heads are as frequent as anchors.
+
+    Raises BrokerError where it is gone, LogError.
+    """
     if not (folder.log / "public" / "checkpoint").exists():
         if any(folder.epochs.glob("[0-9]*.cose")):
             raise BrokerError(
@@ -70,6 +78,7 @@ def opened(folder: OperatorFolder, key: SigningLogKey, before_signing: BeforeSig
         key.sign,
         spool=folder.spool,
         epochs=folder.epochs,
+        heads_interval_s=heads_interval_s,
         before_signing=before_signing,
     )
 

@@ -52,6 +52,7 @@ _OPTIONS = {
     "tsa": "--tsa",
     "anchor_interval": "--anchor-interval",
     "witness": "--witness",
+    "cosign_interval": "--cosign-interval",
 }
 MAX_TSAS = 8
 

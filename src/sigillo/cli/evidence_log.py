@@ -51,6 +51,10 @@ class OperatorLog:
         """Whether it shows a token of this TSA over its entry number *index*. Raises LogError."""
         return any(token.size > index and token.tsa == tsa for token in self._tokens_from(index))
 
+    def has_heads_over(self, index: int) -> bool:
+        """Whether heads come after its entry number *index*. Raises LogError."""
+        return any(entry[0] == Kind.HEADS for entry in self._public.entry_bytes(index + 1, self.size))
+
     def cosigners(self, witnesses: Iterable[WitnessKey]) -> int:
         """How many of these have cosigned its checkpoint."""
         return sum(map(self._is_cosigned, witnesses))

@@ -114,6 +114,7 @@ Examples:
     metavar="URL=VKEY",
     help="A witness that is asked to cosign the log; may be repeated.",
 )
+@click.option("--cosign-interval", type=int, metavar="SECONDS", help="Between two requests to them.  [default: 10]")
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -141,6 +142,7 @@ def command(
     tsas: tuple[str, ...],
     anchor_interval: int | None,
     witnesses: tuple[str, ...],
+    cosign_interval: int | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -171,6 +173,7 @@ def command(
         "anchor_interval": anchor_interval,
         "executable": str(executable.absolute()) if executable else None,
         "witness": tuple(map(_witness, witnesses)) or None,
+        "cosign_interval": cosign_interval,
     }
     start = Path.cwd()
     folder = OperatorFolder.at(directory)
