@@ -1,5 +1,7 @@
-"""Attack 18, 31: an operator with the log key signs two histories, or takes one back. A witness cosigns one, and forgets
-nothing; so of two histories at most one gets the cosignatures of more than half."""
+"""Attack 18, 31: an operator with the log key signs two histories, or takes one back.
+
+A witness cosigns one, and forgets nothing; so of two histories at most one gets the cosignatures of more than half.
+"""
 
 from __future__ import annotations
 
