@@ -50,6 +50,8 @@ _OPTIONS = {
     "max_payload": "--max-payload",
     "bridge_principals": "--bridge-principal",
     "witness": "--witness",
+    "cosign_interval": "--cosign-interval",
+    "cosign_quorum": "--cosign-quorum",
 }
 
 

@@ -104,6 +104,15 @@ Examples:
     metavar="URL=VKEY",
     help="A witness that is asked to cosign the log; may be repeated.",
 )
+@click.option(
+    "--cosign-interval",
+    type=int,
+    metavar="SECONDS",
+    help="From one asking of the witnesses to the next.  [default: 10]",
+)
+@click.option(
+    "--cosign-quorum", type=int, metavar="K", help="Cosignatures that a checkpoint should have.  [default: 1]"
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -129,6 +138,8 @@ def command(
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
     witnesses: tuple[str, ...],
+    cosign_interval: int | None,
+    cosign_quorum: int | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -157,6 +168,8 @@ def command(
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
         "executable": str(executable.absolute()) if executable else None,
         "witness": tuple(map(_witness, witnesses)) or None,
+        "cosign_interval": cosign_interval,
+        "cosign_quorum": cosign_quorum,
     }
     start = Path.cwd()
     folder = OperatorFolder.at(directory)
