@@ -8,7 +8,11 @@ import pytest
 from sigillo.broker.error import BrokerError
 from sigillo.broker.settings import DEFAULT_FILTER, Settings, load, merge
 from sigillo.core.statement import Carrier, MarkedFilter
+from sigillo.log.submission import WitnessAddress
+from tests.vector.cosign import ED25519, ML_DSA_44
+from tests.vector.sample import LOG_KEY
 
+TWICE = f'{{ url = "http://w", key = "{ED25519.vkey}" }}'
 FILTERS = (
     MarkedFilter("a/+/b"),
     MarkedFilter('c"/#', carrier=Carrier.DATAGRAM),
@@ -24,6 +28,12 @@ GIVEN = {
     "max_rate": 5,
     "max_payload": 4096,
     "bridge_principals": ("north", "south"),
+    "witness": (
+        WitnessAddress("http://127.0.0.1:8390", ED25519),
+        WitnessAddress("https://witness.example/a/prefix", ML_DSA_44),
+    ),
+    "cosign_quorum": 2,
+    "cosign_interval": 1,
 }
 
 
@@ -63,6 +73,9 @@ def test_a_first_run_needs_a_name(tmp_path: Path) -> None:
         ("max_rate", 1, "--max-rate"),
         ("max_payload", 1, "--max-payload"),
         ("bridge_principals", ("x",), "--bridge-principal"),
+        ("witness", (WitnessAddress("http://127.0.0.1:8390", ED25519),), "--witness"),
+        ("cosign_interval", 1, "--cosign-interval"),
+        ("cosign_quorum", 2, "--cosign-quorum"),
     ],
 )
 def test_an_option_that_contradicts_the_file_names_file_and_field(
@@ -128,6 +141,32 @@ def test_an_option_that_says_the_same_is_fine(tmp_path: Path) -> None:
         "segment_size = 65537",
         "segment_size = true",
         "max_principals = 0",
+        "cosign_interval = 0",
+        "cosign_interval = 3601",
+        "cosign_quorum = 0",
+        "cosign_quorum = 2",
+        "cosign_demand = true",
+        "cosign_demand = 1",
+        "witness = 1",
+        'witness = ["http://127.0.0.1:8390"]',
+        'witness = [{ url = "http://127.0.0.1:8390" }]',
+        'witness = [{ url = "http://127.0.0.1:8390", key = 1 }]',
+        'witness = [{ url = "http://127.0.0.1:8390", key = "w" }]',
+        f'witness = [{{ url = "http://127.0.0.1:8390", key = "{LOG_KEY.vkey}" }}]',
+        *(
+            f'witness = [{{ url = "{url}", key = "{ED25519.vkey}" }}]'
+            for url in (
+                "",
+                "127.0.0.1:8390",
+                "ftp://w",
+                "http://",
+                "http://w:x",
+                "http://w:0",
+                "http://w?q",
+                "http://w w",
+            )
+        ),
+        f"witness = [{TWICE}, {TWICE}]",
         "version = 2",
         'unknown = "x"',
         "= 1",
@@ -153,6 +192,15 @@ def test_filters_are_text_or_tables_with_a_carrier(tmp_path: Path) -> None:
     settings = load(path)
     assert settings.filters == (MarkedFilter("a/#"), MarkedFilter("b/#", carrier=Carrier.DATAGRAM))
     assert settings.bridge_principals == ("a", "b")
+
+
+def test_witnesses_are_tables(tmp_path: Path) -> None:
+    path = tmp_path / "sigillo.toml"
+    path.write_text(
+        f'version = 1\nname = "h"\noperator = "o"\ncosign_demand = true\n'
+        f'[[witness]]\nurl = "http://127.0.0.1:8390"\nkey = "{ED25519.vkey}"\n'
+    )
+    assert load(path).witness == (WitnessAddress("http://127.0.0.1:8390", ED25519),)
 
 
 def test_beside_an_own_configuration_the_archive_has_another_port(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from sigillo.core.checkpoint import TreeHead, encode_checkpoint, sign_checkpoint
+from sigillo.core.cosignature import WitnessKey, WitnessKeyType
 from sigillo.core.merkle import consistency_proof, inclusion_proof
 from sigillo.core.note import LogKey, Note, NoteSignature, encode_note
 from sigillo.core.tile import ENTRIES, Tile, encode_bundle, encode_tile, tiles
 from tests.vector import tree
+from tests.vector.cosign import ED25519, cosigned
 from tests.vector.file import paths, read_vector
 from tests.vector.key import EPOCH, LOG, filler
 
@@ -166,6 +168,48 @@ def test_an_altered_checkpoint_is_refused(ask: Ask) -> None:
     jobs.append(note_job(encode_note(Note(text, (NoteSignature("other", own.key_id, own.signature),))), text))
     jobs.append(note_job(encode_note(Note(text, (NoteSignature(own.name, bytes(4), own.signature),))), text))
     jobs.append(note_job(data, text, LogKey(KEY.name, EPOCH.public)))
+    assert all(ask(jobs))
+
+
+def cosignature_job(data: bytes, vkey: str) -> Job:
+    text = data.decode().rpartition("\n\n")[0] + "\n"
+    return {"kind": "cosignature", "vkey": vkey, "note": data.hex(), "text": text.encode().hex()}
+
+
+def test_cosignatures(ask: Ask) -> None:
+    """Type 4, by a verifier of ours on Go's Ed25519; Go has no ML-DSA yet, so type 6 has no second opinion."""
+    jobs = []
+    for path in paths("cosignature", "accept"):
+        fields = read_vector(path)
+        if WitnessKey.from_vkey(fields["witness_vkey"]).type is WitnessKeyType.ED25519:
+            jobs.append(cosignature_job(bytes.fromhex(fields["note"]), fields["witness_vkey"]))
+    assert len(jobs) >= 8
+    assert ask(jobs) == [""] * len(jobs)
+
+
+def test_cosignatures_that_do_not_count_are_refused_there_too(ask: Ask) -> None:
+    """It takes any time, and any text: C2SP has no limit that a note.Verifier sees."""
+    wider = {"ed25519-time-0", "ed25519-time-2-63", "ed25519-no-checkpoint"}
+    for path in paths("cosignature", "reject"):
+        if path.stem.startswith("ed25519-") and path.stem not in wider:
+            fields = read_vector(path)
+            assert ask([cosignature_job(bytes.fromhex(fields["note"]), fields["witness_vkey"])]) != [""], path
+
+
+def test_an_altered_cosignature_is_refused(ask: Ask) -> None:
+    note = cosigned(sign_checkpoint(TreeHead(KEY.name, 4711, tree.root(4711)), KEY, LOG.sign).note, ED25519)
+    *others, own = note.signatures
+    assert ask([cosignature_job(encode_note(note), ED25519.vkey)]) == [""]
+    jobs = []
+    for position in range(len(own.signature)):
+        changed = bytes(byte ^ (at == position) for at, byte in enumerate(own.signature))
+        line = NoteSignature(own.name, own.key_id, changed)
+        jobs.append(cosignature_job(encode_note(Note(note.text, (*others, line))), ED25519.vkey))
+    data = encode_note(note)
+    for position in range(len(note.text.encode()) - 1):
+        if data[position] != ord("\n"):
+            changed = bytes(byte ^ (at == position) for at, byte in enumerate(data))
+            jobs.append(cosignature_job(changed, ED25519.vkey))
     assert all(ask(jobs))
 
 

@@ -6,6 +6,7 @@ holds up nobody else (spec/witness.md, "The log's side").
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -172,11 +173,16 @@ class Rounds:
             start_asking(asked, log / "public", answers)
 
     def run(self) -> None:
-        """Until None is among the answers; then one round more, so that the log's end is cosigned too."""
-        stopping = False
+        """Until None is among the answers; then one round more, so that the log's end is cosigned too.
+
+        None where the supervisor has died: a new one waits for the folder.
+        """
+        parent, stopping = os.getppid(), False
         while not stopping:
             self._begin()
             stopping = self._take(self._settings.cosign_interval, until_idle=False)
+        if os.getppid() != parent:
+            return
         self._take(_LAST_S, until_idle=True)
         self._begin()
         self._take(_LAST_S, until_idle=True)

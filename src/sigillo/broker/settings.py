@@ -53,6 +53,7 @@ _OPTIONS = {
     "anchor_interval": "--anchor-interval",
     "witness": "--witness",
     "cosign_interval": "--cosign-interval",
+    "cosign_quorum": "--cosign-quorum",
 }
 MAX_TSAS = 8
 

@@ -114,7 +114,15 @@ Examples:
     metavar="URL=VKEY",
     help="A witness that is asked to cosign the log; may be repeated.",
 )
-@click.option("--cosign-interval", type=int, metavar="SECONDS", help="Between two requests to them.  [default: 10]")
+@click.option(
+    "--cosign-interval",
+    type=int,
+    metavar="SECONDS",
+    help="From one asking of the witnesses to the next.  [default: 10]",
+)
+@click.option(
+    "--cosign-quorum", type=int, metavar="K", help="Cosignatures that a checkpoint should have.  [default: 1]"
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -143,6 +151,7 @@ def command(
     anchor_interval: int | None,
     witnesses: tuple[str, ...],
     cosign_interval: int | None,
+    cosign_quorum: int | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -174,6 +183,7 @@ def command(
         "executable": str(executable.absolute()) if executable else None,
         "witness": tuple(map(_witness, witnesses)) or None,
         "cosign_interval": cosign_interval,
+        "cosign_quorum": cosign_quorum,
     }
     start = Path.cwd()
     folder = OperatorFolder.at(directory)

@@ -113,7 +113,7 @@ class Log:
                 log._lock()
                 history = log._recover()
                 if before_signing:
-                    log._ask(before_signing)
+                    log._ask(before_signing, history.size)
                 log._source = Source(folder, spool, epochs, history, heads_interval_s=heads_interval_s, now=now)
                 log._publish(first=True)
         except BaseException:
@@ -175,10 +175,10 @@ class Log:
         if stopped.exists():
             raise LogError(f"{stopped}: {stopped.read_text('utf-8', 'replace').strip()}")
 
-    def _ask(self, before_signing: BeforeSigning) -> None:
+    def _ask(self, before_signing: BeforeSigning, store_size: int) -> None:
         """W0, once the store is known: who saw more than it holds ends this log for ever."""
         disk.sync_folder(self._public)  # what is handed out is durable, also where a crash came before C5
-        reason = before_signing(self._checkpoint, self._tree.size)
+        reason = before_signing(self._checkpoint, store_size)
         if reason:
             disk.replace(self._folder / STOPPED_FOR_EVER, f"{reason}\n".encode(), disk.PUBLIC)
             raise LogError(f"{self._folder / STOPPED_FOR_EVER}: {reason}")

@@ -71,6 +71,7 @@ type Job struct {
 
 var checks = map[string]func(Job) error{
 	"note":         checkNote,
+	"cosignature":  checkCosignature,
 	"inclusion":    checkInclusion,
 	"consistency":  checkConsistency,
 	"path":         checkPath,
