@@ -86,6 +86,12 @@ Examples:
     metavar="NAME",
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
+@click.option(
+    "--keep-entries",
+    type=int,
+    metavar="N",
+    help="Newest entries of the log whose marks are kept; older ones go, in whole segments.  [default: all]",
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -110,6 +116,7 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    keep_entries: int | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -136,6 +143,7 @@ def command(
         "max_rate": max_rate,
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
+        "keep_entries": keep_entries,
         "executable": str(executable.absolute()) if executable else None,
     }
     start = Path.cwd()
