@@ -24,6 +24,7 @@ GIVEN = {
     "max_rate": 5,
     "max_payload": 4096,
     "bridge_principals": ("north", "south"),
+    "keep_entries": 1_000_000,
 }
 
 
@@ -63,6 +64,7 @@ def test_a_first_run_needs_a_name(tmp_path: Path) -> None:
         ("max_rate", 1, "--max-rate"),
         ("max_payload", 1, "--max-payload"),
         ("bridge_principals", ("x",), "--bridge-principal"),
+        ("keep_entries", 1, "--keep-entries"),
     ],
 )
 def test_an_option_that_contradicts_the_file_names_file_and_field(
@@ -118,6 +120,9 @@ def test_an_option_that_says_the_same_is_fine(tmp_path: Path) -> None:
         "raw_tokens = true",
         "raw_tokens = 1",
         "max_rate = -1",
+        "keep_entries = -1",
+        "keep_entries = true",
+        "keep_entries = 9223372036854775808",
         "max_rate = 1000001",
         "max_rate = true",
         "max_payload = 268435456",

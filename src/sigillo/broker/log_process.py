@@ -17,6 +17,7 @@ from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.log_key import SigningLogKey
 from sigillo.broker.log_link import LogSide
+from sigillo.broker.settings import Settings
 from sigillo.core.checkpoint import SignedCheckpoint
 from sigillo.log.writer import Log, create_log
 
@@ -25,7 +26,7 @@ _MUCH = 4096
 _REPORT_S = 1.0
 
 
-def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Report) -> None:
+def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, report: Report) -> None:
     """Keep the log until SIGTERM; *end*: where launchers ask. Reports `log-opened`, `logged`, `log-finding`.
 
     Raises BrokerError, LogError, OSError.
@@ -37,14 +38,17 @@ def keep_log(folder: OperatorFolder, origin: str, end: socket.socket, report: Re
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     with wake_reader, wake_writer:
         try:
-            with opened(folder, SigningLogKey.open(folder.log, origin)) as log:
+            with opened(folder, SigningLogKey.open(folder.log, settings.origin), settings.keep_entries) as log:
                 Rounds(log, LogSide(end), report).run(wake_reader)
         finally:
             signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
 
 
-def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
-    """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError."""
+def opened(folder: OperatorFolder, key: SigningLogKey, keep_entries: int = 0) -> Log:
+    """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError.
+
+    *keep_entries*: the setting of that name.
+    """
     if not (folder.log / "public" / "checkpoint").exists():
         if any(folder.epochs.glob("[0-9]*.cose")):
             raise BrokerError(
@@ -52,7 +56,9 @@ def opened(folder: OperatorFolder, key: SigningLogKey) -> Log:
                 "name would contradict the one before: keep it as evidence, begin a new one with another --name"
             )
         create_log(folder.log, key.public, key.sign)
-    return Log.open(folder.log, key.public, key.sign, spool=folder.spool, epochs=folder.epochs)
+    return Log.open(
+        folder.log, key.public, key.sign, spool=folder.spool, epochs=folder.epochs, keep_entries=keep_entries
+    )
 
 
 class Rounds:

@@ -43,6 +43,7 @@ _OPTIONS = {
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
     "bridge_principals": "--bridge-principal",
+    "keep_entries": "--keep-entries",
     "tsa": "--tsa",
     "anchor_interval": "--anchor-interval",
 }
@@ -73,8 +74,9 @@ class Settings:
     that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
     it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
     topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
-    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `tsa`: who stamps the
-    log's checkpoints, each `anchor_interval` seconds.
+    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `keep_entries`: of
+    so many newest entries of the log at least the objects are kept, 0 for all (spec/log-storage.md, "Retention").
+    `tsa`: who stamps the log's checkpoints, each `anchor_interval` seconds.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Settings:
     bridge_principals: tuple[str, ...] = ()
     segment_size: int = 8 * 1024 * 1024
     max_principals: int = 65_536
+    keep_entries: int = 0
     tsa: tuple[TsaSetting, ...] = ()
     anchor_interval: int = 60
 
@@ -120,6 +123,7 @@ class Settings:
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
+        _require(0 <= self.keep_entries < 2**63, where, "keep_entries", "must be 0 (all) or a number of entries")
         _require(not self.conf or self.conf.startswith("/"), where, "conf", "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
         _require(

@@ -135,9 +135,9 @@ class Supervisor:
 
     def _start_log(self, plan: Plan) -> bool:
         """Start the log; whether it has opened its folder, and nobody wants us to stop."""
-        folder, origin = plan.folder, plan.settings.origin
+        folder, settings = plan.folder, plan.settings
         self._start_worker(
-            "log", lambda report: keep_log(folder, origin, self._log_end, report), self._log_end.fileno()
+            "log", lambda report: keep_log(folder, settings, self._log_end, report), self._log_end.fileno()
         )
         self._log_end.close()
         while not self._log_open and self._all_alive("log"):
