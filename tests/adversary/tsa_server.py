@@ -1,4 +1,4 @@
-"""An authority of :mod:`tests.adversary.tsa` over HTTP on loopback, which answers honestly unless a test says how not."""
+"""An authority of :mod:`tests.adversary.tsa` over HTTP on loopback: honest unless a test says how not."""
 
 from __future__ import annotations
 
