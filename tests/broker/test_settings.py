@@ -34,6 +34,7 @@ GIVEN = {
     ),
     "cosign_quorum": 2,
     "cosign_interval": 1,
+    "keep_entries": 1_000_000,
 }
 
 
@@ -76,6 +77,7 @@ def test_a_first_run_needs_a_name(tmp_path: Path) -> None:
         ("witness", (WitnessAddress("http://127.0.0.1:8390", ED25519),), "--witness"),
         ("cosign_interval", 1, "--cosign-interval"),
         ("cosign_quorum", 2, "--cosign-quorum"),
+        ("keep_entries", 1, "--keep-entries"),
     ],
 )
 def test_an_option_that_contradicts_the_file_names_file_and_field(
@@ -131,6 +133,9 @@ def test_an_option_that_says_the_same_is_fine(tmp_path: Path) -> None:
         "raw_tokens = true",
         "raw_tokens = 1",
         "max_rate = -1",
+        "keep_entries = -1",
+        "keep_entries = true",
+        "keep_entries = 9223372036854775808",
         "max_rate = 1000001",
         "max_rate = true",
         "max_payload = 268435456",

@@ -22,7 +22,7 @@ from sigillo.core.verdict import Verdict
 
 from ..adversary.broker import NOW_NS, alone
 from ..adversary.device import Device
-from ..log.operator import Operator
+from ..log.operator import Operator, small_segments
 
 CRATES = (Device("crate-1"), Device("crate-2"))
 
@@ -171,3 +171,27 @@ def test_every_message_line_has_its_entry(scene: Scene) -> None:
     entries = [line.index for line in body(data) if isinstance(line, MessageLine)]
     public = scene.operator.public()
     assert [public.entry(index or 0).sequence for index in entries] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_retention_deleted_is_said_and_what_is_left_verifies(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    small_segments(monkeypatch, 4)
+    scene: Scene = request.getfixturevalue("scene")
+    scene.operator.end()
+    scene.log()
+    scene.start()
+    scene.publish(scene.devices[0])
+    scene.log()
+    with scene.operator.open(keep_entries=1) as log:
+        log.round()
+    found = OperatorLog.find(scene.operator.log)
+    assert found and found.missed_before is None
+    data, tally = scene.export()
+    assert tally.messages == 7
+    verdict = scene.verdict(data)
+    assert verdict.verified, verdict.reason
+    list(found.marks(1))
+    assert found.missed_before == 8
+    assert found.view().heads(1) is None
+    assert [len(list(found.marks(epoch))) for epoch in (1, 2)] == [0, 1]

@@ -21,12 +21,19 @@ import pytest
 
 from sigillo.broker.clock import is_synchronised
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.settings import load
 from sigillo.core.checkpoint import decode_checkpoint, verify_checkpoint
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_epoch_end, decode_statement
 from sigillo.core.note import LogKey
 from sigillo.core.statement import Carrier, Durability, HowEnded, PrincipalSource
+from sigillo.core.timestamp import verify_token
+from sigillo.log.anchor import AnchorReader
 from sigillo.log.public import PublicLog
+from sigillo.tsa.folder import LocalTsa
+from sigillo.tsa.server import TsaServer
+
+from ..tsa.local import running
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
@@ -105,10 +112,11 @@ class Up:
         assert self.process is not None
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         broker = self.events("broker-started")[-1]["pid"]
-        # forked in this order: log, server where there is one, launcher, broker, archive; a later epoch's launcher and
-        # broker come after the archive
+        # forked in this order: log, server and anchors where there are any, launcher, broker, archive; a later epoch's
+        # launcher and broker come after the archive
         log, *others = [int(pid) for pid in listed if int(pid) != broker]
         served = {"server": others.pop(0)} if self.http else {}
+        served |= {"anchors": others.pop(0)} if load(self.folder.settings).tsa else {}
         archive, launcher = (others[1], others[0]) if len(self.events("restarting")) == 0 else (others[0], others[1])
         return {"broker": int(broker), "launcher": launcher, "archive": archive, "log": log, **served}
 
@@ -387,6 +395,58 @@ def test_the_log_is_served_and_ends_with_the_brokers_end(up: Up) -> None:
     assert log.find(Kind.EPOCH_END, 1, 0) is not None
     assert statement(up, 1).durability is Durability.STRICT
     assert up.events("logged")[-1]["size"] == log.size
+
+
+@pytest.fixture
+def tsa(tmp_path: Path) -> Iterator[tuple[LocalTsa, str]]:
+    """A local time-stamp authority, and where it answers."""
+    made = LocalTsa.open(tmp_path / "tsa")
+    with running(TsaServer("127.0.0.1:0", made)) as url:
+        yield made, url
+
+
+def test_the_log_is_anchored_and_its_end_too(up: Up, tsa: tuple[LocalTsa, str]) -> None:
+    authority, url = tsa
+    down = "http://127.0.0.1:1/"
+    up.start("--tsa", url, "--tsa", down, "--anchor-interval", 1)
+    up.wait_for("anchored", 2)
+    up.stop()
+    anchors = list(AnchorReader(up.folder.log).anchors())
+    log = PublicLog(up.folder.log / "public")
+    for anchor in anchors:
+        assert verify_token(anchor.token, anchor.note_bytes, authority.trust, anchor.chain).gen_time_ns > 0
+        assert log.entry(anchor.index).kind is Kind.TOKEN
+    kinds = [entry.kind for entry in log.entries(0, anchors[-1].size)]
+    assert Kind.EPOCH_END in kinds, "the last token covers the broker's end"
+    assert [event["index"] for event in up.events("anchored")] == [anchor.index for anchor in anchors]
+    assert [event["url"] for event in up.events("tsa-down")] == [down]
+    assert stat.S_IMODE((up.folder.log / "anchors").stat().st_mode) == 0o700
+    run = subprocess.run([*SIGILLO, "log", "fsck", str(up.folder.path)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("role", ["anchors", "log"])
+def test_kill_9_loses_no_token_that_was_logged(up: Up, tsa: tuple[LocalTsa, str], role: str) -> None:
+    options = ("--tsa", tsa[1], "--anchor-interval", 1)
+    up.start(*options)
+    up.wait_for("anchored")
+    up.kill(role)
+    up.end(expect=1)
+    assert [event["child"] for event in up.events("child-died")][-1:] == [role]
+    up.start(*options)
+    up.wait_for("anchored")
+    up.stop()
+    log = PublicLog(up.folder.log / "public")
+    tokens = [index for index, entry in enumerate(log.entries(0, log.size)) if entry.kind is Kind.TOKEN]
+    assert [anchor.index for anchor in AnchorReader(up.folder.log).anchors()] == tokens
+
+
+def test_certificates_that_cannot_be_read_stop_the_start(up: Up, tmp_path: Path) -> None:
+    up.start("--tsa", "http://127.0.0.1:1/")
+    up.stop()
+    text = up.folder.settings.read_text()
+    up.folder.settings.write_text(text.replace('url = "http', f'certificates = "{tmp_path}/none.pem", url = "http'))
+    assert "it is the setting certificates of 127.0.0.1:1" in up.run("--on-bad-clock", "mark-unsynchronised", expect=2)
 
 
 def test_an_address_that_is_taken_is_named_before_anything_starts(up: Up) -> None:

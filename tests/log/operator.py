@@ -14,7 +14,7 @@ from sigillo.core.mark import Checkpoint
 from sigillo.core.spool import CONTINUES, HEADER_SIZE, SegmentHeader, encode_header, encode_record
 from sigillo.core.statement import HowEnded, Previous
 from sigillo.log import fsck as fsck_module
-from sigillo.log import record, store, writer
+from sigillo.log import record, store
 from sigillo.log.fsck import Fault, fsck
 from sigillo.log.public import PublicLog
 from sigillo.log.writer import Log, create_log
@@ -153,5 +153,5 @@ def fault(operator: Operator) -> Fault:
 
 def small_segments(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Segments of the store have so few entries; for the time of a test."""
-    for module in (record, store, fsck_module, writer):
+    for module in (record, store, fsck_module):
         monkeypatch.setattr(module, "SEGMENT_ENTRIES", count)

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from sigillo.archive.log_view import LoggedToken
 
+FURTHER = 1024
+"""Tokens after all messages that are looked at for one of a TSA that none before was of."""
+
 
 def nearest(tokens: Iterable[LoggedToken], inside: Sequence[int], over: Sequence[int]) -> list[LoggedToken]:
     """Of each TSA the newest token below each size in *inside*, and the first about more than each index in *over*.
@@ -17,7 +20,7 @@ def nearest(tokens: Iterable[LoggedToken], inside: Sequence[int], over: Sequence
     before: dict[str, LoggedToken] = {}  # by TSA
     covered: dict[str, int] = {}  # by TSA: all entries below are, by a token so far
     found: dict[int, LoggedToken] = {}
-    last = max([0, *inside[-1:], *over[-1:]])
+    last, further = max([0, *inside[-1:], *over[-1:]]), 0
 
     def keep_newest_below(token: LoggedToken, next_index: int) -> None:
         at = bisect_right(inside, token.index)
@@ -32,7 +35,8 @@ def nearest(tokens: Iterable[LoggedToken], inside: Sequence[int], over: Sequence
         if bisect_left(over, done) < bisect_left(over, token.size):
             found[token.index] = token
         covered[token.tsa] = max(done, token.size)
-        if token.index > last and min(covered.values()) > last:
+        further += token.index > last
+        if further > FURTHER and min(covered.values()) > last:
             break
     for token in before.values():
         keep_newest_below(token, 2**64)

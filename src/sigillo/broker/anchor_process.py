@@ -54,7 +54,7 @@ def keep_anchors(folder: OperatorFolder, settings: Settings, report: Report) -> 
     stop.setblocking(False)
     signal.set_wakeup_fd(stopper.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    key = LogKey.from_vkey((folder.log / "log.vkey").read_text().strip(), "log.vkey")
+    key = LogKey.from_vkey((folder.log / "log.vkey").read_text("utf-8").strip(), "log.vkey")
     addresses = [address_of(tsa) for tsa in settings.tsa]
     Anchoring(folder.log, key, addresses, settings.anchor_interval, report).run(stop)
     signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
@@ -89,8 +89,9 @@ class Anchoring:
         self._waiting: deque[_News] = deque()
         self._stopping = threading.Event()
         self._trouble = ""
-        newest = Newest(log, key)
-        self._stampers = [Stamper(address, newest, interval_s, self._news.put) for address in addresses]
+        self._stampers = [
+            Stamper(address, lambda: newest_note(log, key), interval_s, self._news.put) for address in addresses
+        ]
 
     def run(self, stop: socket.socket) -> None:
         """Until *stop* can be read."""
@@ -136,24 +137,29 @@ class Anchoring:
             self._store.add(news)
 
 
-class Newest:
-    """The newest checkpoint of a log, as a note that may be anchored."""
+def newest_note(log: Path, key: LogKey) -> bytes | None:
+    """The newest checkpoint, durable, as a note with the log's own signature line alone; None for an empty log.
 
-    def __init__(self, log: Path, key: LogKey) -> None:
-        self._public, self._key = log / "public", key
-
-    def note_bytes(self) -> bytes | None:
-        """With the log's own signature line alone, and durable; None for an empty log. Raises OSError, DecodeError."""
-        signed = decode_checkpoint((self._public / CHECKPOINT).read_bytes())
-        disk.sync_folder(self._public)  # it may have got its name a moment ago
-        own = tuple(line for line in signed.note.signatures if line.key_id == self._key.note_key_id)
-        return encode_note(Note(signed.note.text, own)) if signed.head.size else None
+    Raises OSError, DecodeError.
+    """
+    public = log / "public"
+    signed = decode_checkpoint((public / CHECKPOINT).read_bytes())
+    disk.sync_folder(public)  # it may have got its name a moment ago
+    own = tuple(line for line in signed.note.signatures if line.key_id == key.note_key_id)
+    return encode_note(Note(signed.note.text, own)) if signed.head.size else None
 
 
 class Stamper:
     """What one thread does: a token of one authority over each newest note, an interval apart."""
 
-    def __init__(self, address: TsaAddress, newest: Newest, interval_s: float, put: Callable[[_News], None]) -> None:
+    def __init__(
+        self,
+        address: TsaAddress,
+        newest: Callable[[], bytes | None],
+        interval_s: float,
+        put: Callable[[_News], None],
+    ) -> None:
+        """*newest*: the note; *put*: where anchors and events go."""
         self._address, self._newest, self._interval_s, self._put = address, newest, interval_s, put
         self._stamped: bytes | None = None
         self._failures = 0
@@ -170,7 +176,7 @@ class Stamper:
         """Ask, if there is something new; seconds until the next time."""
         address, begun = self._address, time.monotonic()
         try:
-            note_bytes = self._newest.note_bytes()
+            note_bytes = self._newest()
             if note_bytes is None or note_bytes == self._stamped:
                 return min(TURN_S, self._interval_s)
             token, _ = obtain(address, note_bytes, patience_s)

@@ -42,7 +42,7 @@ def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, rep
     with wake_reader, wake_writer:
         try:
             key = SigningLogKey.open(folder.log, settings.origin)
-            with opened(folder, key, _ask(folder, settings, report), settings.anchor_interval) as log:
+            with opened(folder, key, settings, _ask(folder, settings, report)) as log:
                 Rounds(log, LogSide(end), report).run(wake_reader)
         finally:
             signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
@@ -56,12 +56,9 @@ def _ask(folder: OperatorFolder, settings: Settings, report: Report) -> BeforeSi
 
 
 def opened(
-    folder: OperatorFolder,
-    key: SigningLogKey,
-    before_signing: BeforeSigning | None = None,
-    heads_interval_s: float = 60.0,
+    folder: OperatorFolder, key: SigningLogKey, settings: Settings, before_signing: BeforeSigning | None = None
 ) -> Log:
-    """The log; made where no epoch was ever stated. *heads_interval_s*: heads are as frequent as anchors.
+    """The log; made where no epoch was ever stated. Its heads are as frequent as anchors.
 
     Raises BrokerError where it is gone, LogError.
     """
@@ -78,7 +75,8 @@ def opened(
         key.sign,
         spool=folder.spool,
         epochs=folder.epochs,
-        heads_interval_s=heads_interval_s,
+        keep_entries=settings.keep_entries,
+        heads_interval_s=settings.anchor_interval,
         before_signing=before_signing,
     )
 

@@ -49,6 +49,7 @@ _OPTIONS = {
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
     "bridge_principals": "--bridge-principal",
+    "keep_entries": "--keep-entries",
     "tsa": "--tsa",
     "anchor_interval": "--anchor-interval",
     "witness": "--witness",
@@ -82,10 +83,11 @@ class Settings:
     that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
     it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
     topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
-    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `tsa`: who stamps the
-    log's checkpoints, each `anchor_interval` seconds. `witness`: who is asked to cosign, every `cosign_interval`
-    seconds (spec/witness.md); `cosign_quorum`: from how many on a checkpoint is kept before a newer one with less;
-    `cosign_demand`: no start unless so many witnesses say what they have seen.
+    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `keep_entries`: of so
+    many newest entries of the log at least the objects are kept, 0 for all (spec/log-storage.md, "Retention"). `tsa`:
+    who stamps the log's checkpoints, each `anchor_interval` seconds. `witness`: who is asked to cosign, every
+    `cosign_interval` seconds (spec/witness.md); `cosign_quorum`: from how many on a checkpoint is kept before a newer
+    one with less; `cosign_demand`: no start unless so many witnesses say what they have seen.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Settings:
     bridge_principals: tuple[str, ...] = ()
     segment_size: int = 8 * 1024 * 1024
     max_principals: int = 65_536
+    keep_entries: int = 0
     tsa: tuple[TsaSetting, ...] = ()
     anchor_interval: int = 60
     cosign_interval: int = 10
@@ -138,6 +141,7 @@ class Settings:
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
+        _require(0 <= self.keep_entries < 2**63, where, "keep_entries", "must be 0 (all) or a number of entries")
         _require(not self.conf or self.conf.startswith("/"), where, "conf", "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
         _require(

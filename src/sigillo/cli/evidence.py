@@ -139,7 +139,7 @@ def command(
         with closing(lines):
             _write(lines, output, selection, tally)
         progress.end()
-    _say(tally, output, as_json=as_json)
+    _say(tally, output, log.missed_before if log else None, as_json=as_json)
 
 
 def _write(lines: Iterator[Line], output: Path, selection: Selection, tally: Tally) -> None:
@@ -226,7 +226,7 @@ class _Progress:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
+def _say(tally: Tally, output: Path, missed_before: int | None, *, as_json: bool) -> None:
     if tally.twice:
         click.echo(
             f"sigillo: warning: {tally.twice} sequence number(s) have two marks signed by the epoch's key: one of them "
@@ -243,7 +243,7 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
         }
         left_out = {"not_genuine": tally.not_genuine, "twice": tally.twice, "too_large": tally.too_large}
         left_out |= {"pending": tally.pending, "unlogged": tally.unlogged}
-        click.echo(json.dumps({"file": str(output), **fields, **left_out}))
+        click.echo(json.dumps({"file": str(output), **fields, **left_out, "not_kept_before": missed_before}))
         return
     click.echo(f"{output}: {_count(tally.messages, 'message')}, {_count(tally.epochs, 'epoch')}")
     if tally.certificates:
@@ -252,6 +252,11 @@ def _say(tally: Tally, output: Path, *, as_json: bool) -> None:
         click.echo(f"  {_count(tally.repeats, 'repeat')} that the broker marked and did not deliver again")
     if tally.not_held:
         click.echo(f"  {_count(tally.not_held, 'mark')} admitted, not held: marked messages that the archive lacks")
+    if missed_before is not None:
+        click.echo(
+            f"  not kept: objects of the log's entries before {missed_before} (keep_entries). Of epochs that begin "
+            "there the file has no heads, nor the marks that the archive lacks"
+        )
     if tally.pending:
         click.echo(f"  pending: {_count(tally.pending, 'message')} that the log's checkpoint does not cover yet")
     if tally.unlogged:

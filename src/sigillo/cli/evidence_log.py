@@ -22,13 +22,17 @@ _BLOCK = 256
 
 
 class OperatorLog:
-    """`DIR/log` up to one checkpoint: the newest when it was made, or the newest that witnesses have cosigned."""
+    """`DIR/log` up to one checkpoint: the newest when it was made, or the newest that witnesses have cosigned.
+
+    *missed_before*: the first entry whose object is kept, where an object before it was asked for.
+    """
 
     def __init__(self, reader: LogReader) -> None:
         """Use `find` or `find_cosigned`."""
         self._reader, self._public = reader, reader.public
         self._anchors = AnchorReader(reader.folder)
         self.size = reader.checkpoint.head.size
+        self.missed_before: int | None = None
 
     @classmethod
     def find(cls, folder: Path) -> OperatorLog | None:
@@ -78,7 +82,7 @@ class OperatorLog:
         """All marks of an epoch that the mark store still has, tagged, in order. Raises LogError."""
         begin = self._public.find(Kind.EPOCH_STATEMENT, epoch, 0)
         if begin is not None:
-            for record in self._reader.records(begin, self._end(epoch)):
+            for record in self._reader.records(self._kept(begin), max(self._end(epoch), self._reader.first_kept)):
                 if record.entry[0] == Kind.MARK:
                     yield record.object_bytes
 
@@ -93,6 +97,12 @@ class OperatorLog:
         except SignatureError:
             return False
         return True
+
+    def _kept(self, begin: int) -> int:
+        first = self._reader.first_kept
+        if begin < first:
+            self.missed_before = first
+        return max(begin, first)
 
     def _end(self, epoch: int) -> int:
         """The first entry after this epoch."""
@@ -122,6 +132,9 @@ class OperatorLog:
                 if entry.epoch != epoch:
                     return None
                 if entry.kind is Kind.HEADS:
+                    begin_of_epoch = self._public.find(Kind.EPOCH_STATEMENT, epoch, 0)
+                    if begin_of_epoch is None or self._kept(begin_of_epoch) > begin_of_epoch:
+                        return None
                     table = self._reader.head_table(index)
                     return LoggedHeads(index, encode_heads(table.heads), table.prove)
             end = begin

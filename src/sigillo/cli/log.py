@@ -15,7 +15,7 @@ from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.errors import MerkleError
 from sigillo.core.proof import encode_proof
 from sigillo.log.error import LogError
-from sigillo.log.fsck import Fault, Progress, fsck
+from sigillo.log.fsck import Fault, NotChecked, Progress, fsck
 from sigillo.log.reader import LogReader, read_vkey
 
 _NEWEST = 10
@@ -49,22 +49,31 @@ Examples:
 def check(folder: Path, as_json: bool) -> int:
     """Check the log of the operator folder DIR: tiles, entries, store, signatures, spool. The first fault is named.
 
-    It writes nothing. It cannot see that the whole folder is an old copy: witnesses can.
+    It writes nothing. It cannot see that the whole folder is an old copy: witnesses can. Beside a running log it reads
+    up to the checkpoint, and says what it leaves out.
     """
-    reader = LogReader(folder / "log", read_vkey(folder / "log"))
+    reader = _reader(folder)
     size, fault = reader.checkpoint.head.size, None
+    left_out: list[NotChecked] = []
     try:
-        for progress in fsck(folder, reader.key):
-            _show(progress)
+        for found in fsck(folder, reader.key):
+            if isinstance(found, NotChecked):
+                left_out.append(found)
+            else:
+                _show(found)
     except Fault as error:
         fault = error
     if as_json:
-        found = fault and {"check": fault.check, "place": fault.place, "reason": fault.reason}
-        click.echo(json.dumps({"size": size, "fault": found}, indent=2))
+        first = fault and {"check": fault.check, "place": fault.place, "reason": fault.reason}
+        not_checked = [{"checks": list(found.checks), "reason": found.reason} for found in left_out]
+        click.echo(json.dumps({"size": size, "fault": first, "not_checked": not_checked}, indent=2))
     elif fault:
         click.echo(f"FAULT (check {fault.check}) {fault}")
     else:
         click.echo(f"good: {size} entries, under the key {reader.key.name}")
+    if not as_json:
+        for found in left_out:
+            click.echo(f"not checked ({', '.join(map(str, found.checks))}): {found.reason}")
     return 1 if fault else 0
 
 
@@ -80,7 +89,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Output for programs.")
 def show(folder: Path, as_json: bool) -> None:
     """Show what the log of the operator folder DIR says of itself. The checkpoint's signature is verified, no more."""
-    reader = LogReader(folder / "log", read_vkey(folder / "log"))
+    reader = _reader(folder)
     head = reader.checkpoint.head
     newest = list(enumerate(reader.public.entries(max(head.size - _NEWEST, 0), head.size), max(head.size - _NEWEST, 0)))
     epochs = newest[-1][1].epoch if newest else 0
@@ -114,7 +123,7 @@ Examples:
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def proof(folder: Path, index: int, output: Path, force: bool) -> None:
     """Write the proof that entry INDEX is in the log of the operator folder DIR. It verifies offline."""
-    reader = LogReader(folder / "log", read_vkey(folder / "log"))
+    reader = _reader(folder)
     size = reader.checkpoint.head.size
     try:
         text = encode_proof(reader.proof(index))
@@ -126,6 +135,13 @@ def proof(folder: Path, index: int, output: Path, force: bool) -> None:
     except FileExistsError:
         raise FileError(f"{output}: is there already; choose another file, or say --force") from None
     click.echo(f"{output}: entry {index} under the checkpoint of size {size}")
+    if index < reader.first_kept:
+        click.echo(f"  its object is not kept: the store begins with entry {reader.first_kept} (keep_entries)")
+
+
+def _reader(folder: Path) -> LogReader:
+    """The log in the operator folder *folder*. Raises LogError."""
+    return LogReader(folder / "log", read_vkey(folder / "log"))
 
 
 def _fields(entry: LogEntry) -> dict[str, object]:

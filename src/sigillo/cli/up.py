@@ -100,6 +100,12 @@ Examples:
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
 @click.option(
+    "--keep-entries",
+    type=int,
+    metavar="N",
+    help="Newest entries of the log whose marks are kept; older ones go, in whole segments.  [default: all]",
+)
+@click.option(
     "--tsa",
     "tsas",
     multiple=True,
@@ -147,6 +153,7 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    keep_entries: int | None,
     tsas: tuple[str, ...],
     anchor_interval: int | None,
     witnesses: tuple[str, ...],
@@ -178,6 +185,7 @@ def command(
         "max_rate": max_rate,
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
+        "keep_entries": keep_entries,
         "tsa": tuple(map(TsaSetting.at, tsas)) or None,
         "anchor_interval": anchor_interval,
         "executable": str(executable.absolute()) if executable else None,

@@ -131,7 +131,7 @@ class AnchorStore:
                     folder.mkdir(mode=0o700)
                     disk.sync_folder(folder.parent)
             disk.sweep(self._folder / PENDING, "")
-        self._pending = {path.stem: _read(path) for path in (self._folder / PENDING).glob("*.json")}
+        self._pending = {path.stem: read_anchor(path) for path in (self._folder / PENDING).glob("*.json")}
         self._looked: dict[str, int] = {}
         self._unsubmitted = set(self._pending)  # a crash may have come between A1 and A2
 
@@ -212,6 +212,15 @@ class AnchorReader:
             left -= len(indexes)
         return 0
 
+    def indexes(self) -> Iterator[int]:
+        """Of all, ascending, by the names of their files."""
+        for segment in self._segments():
+            yield from self._indexes(segment)
+
+    def path(self, index: int) -> Path:
+        """File of the anchor whose token is entry *index*."""
+        return self._folder / f"{index // SEGMENT_ENTRIES:010}" / f"{index:020}.json"
+
     def newest_before(self, index: int) -> StoredAnchor | None:
         """The newest whose entry is below *index*: what an entry there came after. Raises LogError."""
         for segment in reversed(self._segments()):
@@ -236,7 +245,7 @@ class AnchorReader:
         return sorted(int(match[1]) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name)))
 
     def _anchor(self, index: int) -> StoredAnchor:
-        return _stored(index, _read(self._folder / f"{index // SEGMENT_ENTRIES:010}" / f"{index:020}.json"))
+        return _stored(index, read_anchor(self.path(index)))
 
 
 def _tokens(public: PublicLog, begin: int) -> Iterator[tuple[int, bytes]]:
@@ -251,7 +260,8 @@ def _stored(index: int, anchor: Anchor) -> StoredAnchor:
     return StoredAnchor(index, size, anchor.note_bytes, anchor.token, anchor.chain, anchor.tsa, anchor.url)
 
 
-def _read(path: Path) -> Anchor:
+def read_anchor(path: Path) -> Anchor:
+    """The anchor in a file. Raises LogError."""
     with naming(path, _REMEDY), path.open("rb") as file:
         data = file.read(MAX_FILE + 1)
     try:

@@ -23,6 +23,10 @@ class Refusal(SigilloError):
     """An object does not follow what the log has; who read the object says where it was."""
 
 
+class NotKept(LogError):
+    """Retention has deleted the object of an entry."""
+
+
 class MissingFile(LogError):
     """A file that the log's size requires is not there."""
 

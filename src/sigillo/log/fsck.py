@@ -1,6 +1,7 @@
 """Check a whole log against itself, from its raw files: spec/log-storage.md, "fsck". The numbers are the spec's.
 
-It writes nothing. It reads up to the size of the checkpoint that it read first, so a writer may live beside it.
+It writes nothing. It reads up to the size of the checkpoint that it read first, so a writer may live beside it. What it
+leaves out it says.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sigillo.core.merkle import leaf_hash, subtree_root, tree_root
 from sigillo.core.note import LogKey
 from sigillo.core.spool import Record as SpoolRecord
 from sigillo.core.tile import ENTRIES, WIDTH, Tile, node_reader, tile_in_tree, tiles
+from sigillo.log.anchor_check import check_anchors
 from sigillo.log.cursor import SpoolCursor
 from sigillo.log.error import LogError, Refusal, naming
 from sigillo.log.history import History
@@ -35,6 +37,14 @@ from sigillo.log.tree import Tree
 
 _AFTER_END: Final = frozenset({Kind.HEADS, Kind.TOKEN, Kind.ATTESTATION_EVIDENCE, Kind.KEY_CHANGE})
 _REMEDY: Final = "name the folder of an operator, in which there is log/"
+_MOVES: Final = (
+    "a log is running here, so what lies behind its checkpoint moves: records and tiles there, and the spool, were not "
+    "looked at; stop it (sigillo up) to have them checked"
+)
+_NOT_KEPT: Final = (
+    "the objects of the entries before {} are not kept (keep_entries): nothing of them was checked but the entries, "
+    "nor, in the epoch where the store begins, the heads and the first link of each principal's chain"
+)
 _STEP: Final = 4096
 """Entries between two reports of progress."""
 
@@ -56,10 +66,19 @@ class Progress:
     size: int
 
 
-def fsck(folder: Path, key: LogKey) -> Iterator[Progress]:
+@dataclass(frozen=True, slots=True)
+class NotChecked:
+    """What these checks, by number, did not look at, and why."""
+
+    checks: tuple[int, ...]
+    reason: str
+
+
+def fsck(folder: Path, key: LogKey) -> Iterator[Progress | NotChecked]:
     """Check `DIR` = *folder* with its `log/`, `spool/` and `epochs/`, under this log key.
 
-    Yields where it is; ends where all is well. Raises Fault for the first fault, LogError where a file cannot be read.
+    Yields where it is, and what it leaves out; ends where all is well. Raises Fault for the first fault, LogError where
+    a file cannot be read.
     """
     yield from _Check(folder, key).run()
 
@@ -71,8 +90,9 @@ class _Check:
         self._public = self._log / "public"
         self._files = TileFiles(self._public)
         self._order = _Order()
+        self._tokens: dict[int, bytes] = {}
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[Progress | NotChecked]:
         with ExitStack() as resources, naming(self._log, _REMEDY):
             alone = self._lock(resources)
             self._head = self._checkpoint().head
@@ -82,9 +102,13 @@ class _Check:
             self._history = History(self._key, self._tree.root_at)
             yield from self._store()
             self._statements()
-            if alone:  # else what is behind the checkpoint moves
+            self._anchors()
+            if alone:
                 self._behind()
                 self._spool()
+            else:
+                self._grown()
+                yield NotChecked((6, 7), _MOVES)
 
     def _lock(self, resources: ExitStack) -> bool:
         """Whether no writer lives, and none will until this is done."""
@@ -136,6 +160,8 @@ class _Check:
             index = bundle.index * WIDTH + at
             if leaf_hash(entry) != leaf:
                 raise Fault(2, str(self._files.path(tile)), f"entry {index}: its leaf is not the hash of the entry")
+            if entry[0] == Kind.TOKEN:
+                self._tokens[index] = entry[13:]
             try:
                 self._order.follow(index, entry)
             except SigilloError as error:
@@ -154,7 +180,7 @@ class _Check:
         except LogError as error:
             raise Fault(2, str(self._files.path(tile)), _reason(error)) from None
 
-    def _store(self) -> Iterator[Progress]:
+    def _store(self) -> Iterator[Progress | NotChecked]:
         """4 and 5."""
         size = self._head.size
         folder = self._log / "store"
@@ -162,8 +188,40 @@ class _Check:
             self._reader = StoreReader(folder, self._key.key_id32)
         except LogError as error:
             raise Fault(4, str(folder), str(error)) from None
-        for segment in range(-(-size // SEGMENT_ENTRIES)):
+        first = self._reader.first_kept
+        if first:
+            self._enter(first)
+            yield NotChecked((4,), _NOT_KEPT.format(first))
+        for segment in range(self._reader.segments.start, -(-size // SEGMENT_ENTRIES)):
             yield from self._segment(segment, min(size - segment * SEGMENT_ENTRIES, SEGMENT_ENTRIES))
+
+    def _enter(self, first: int) -> None:
+        """Retention has deleted what is before entry *first*: the epoch there is known by its stored statement."""
+        public = PublicLog(self._public)
+        kept = first < self._head.size and public.entry(first - 1)
+        if not kept or public.find(Kind.EPOCH_STATEMENT, kept.epoch + 1, 0) is None:
+            newest = public.entry(self._head.size - 1).epoch
+            raise Fault(4, str(self._reader.folder), f"does not hold all of epoch {newest}, the newest")
+        path = self._folder / "epochs" / f"{kept.epoch:010}.cose"
+        begin, mark, end = (
+            public.find(kind, kept.epoch, sequence)
+            for kind, sequence in (
+                (Kind.EPOCH_STATEMENT, 0),
+                (Kind.MARK, kept.sequence),
+                (Kind.EPOCH_END, kept.sequence),
+            )
+        )
+        try:
+            statement = path.read_bytes()
+            if begin is None or decode_statement(statement).epoch_id != public.entry(begin).object_hash:
+                raise Refusal("is not the statement that is logged")
+            last = public.entry(begin if mark is None else mark).object_hash
+            ended = end is not None and end < first
+            self._history.enter(statement, kept.sequence, last, ended=ended, size=first)
+        except FileNotFoundError:
+            raise Fault(7, str(path), f"is missing, and the store begins inside epoch {kept.epoch}") from None
+        except SigilloError as error:
+            raise Fault(7, str(path), str(error)) from None
 
     def _segment(self, segment: int, count: int) -> Iterator[Progress]:
         """The first *count* records of a segment, found without its index file, which is compared."""
@@ -194,6 +252,17 @@ class _Check:
 
     def _entry(self, index: int) -> bytes:
         return self._files.bundle(tile_in_tree(ENTRIES, index // WIDTH, self._head.size))[index % WIDTH]
+
+    def _grown(self) -> None:
+        """1: the newest checkpoint of a living log is of the same history."""
+        head = self._checkpoint().head
+        try:
+            same = tree_root(self._head.size, TileFiles(self._public).reader(head.size)) == self._head.root
+        except (MerkleError, LogError) as error:
+            raise Fault(1, str(self._public / CHECKPOINT), str(error)) from None
+        if not same or head.size < self._head.size:
+            what = f"its history of size {head.size} is not that of size {self._head.size} gone on"
+            raise Fault(1, str(self._public / CHECKPOINT), what)
 
     def _behind(self) -> None:
         """6: records and tiles that a crash left behind the checkpoint agree with each other."""
@@ -229,6 +298,17 @@ class _Check:
                 raise Fault(7, str(path), str(error)) from None
             if public.entry(index).object_hash != epoch_id:
                 raise Fault(7, str(path), f"is not the statement that is logged as entry {index}")
+
+    def _anchors(self) -> None:
+        """8."""
+        check_anchors(
+            self._log,
+            self._key,
+            size=self._head.size,
+            tokens=self._tokens,
+            root_at=self._tree.root_at,
+            fault=lambda path, reason: Fault(8, path, reason),
+        )
 
     def _spool(self) -> None:
         """7: what follows in the spool follows without hole; what is logged of it is the same there."""

@@ -6,7 +6,7 @@ one thing. Memory grows with the principals of the newest epoch, not with its ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sigillo.core.bytes import object_hash
@@ -28,10 +28,11 @@ RootAt = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """The last mark of a principal, and its object hash."""
+    """The last mark of a principal, its object hash, and the index of its entry."""
 
     signed: SignedMark
     object_hash: bytes
+    index: int
 
 
 class History:
@@ -42,7 +43,7 @@ class History:
         self._key = key
         self._root_at = root_at
         self._named = Checkpoint()
-        self.size = 0
+        self.size = self.begin = 0
         self.recent = Recent()
         self._statement: SignedStatement | None = None
         self._begin()
@@ -51,8 +52,11 @@ class History:
         self.sequence = 0
         self.ended = False
         self.heads_sequence: int | None = None
+        self.heads_index = 0
         self._last_hash = self._epoch_id = b""
         self._time_ns = 0
+        self._inside = False  # what came first in this epoch is not known
+        self._timed = True  # the time is that of the newest object that has one
         self._last: dict[str, _Last] = {}
         self._table: HeadTable | None = None
 
@@ -84,6 +88,40 @@ class History:
             heads = {principal: head_of(last.signed) for principal, last in self._last.items()}
             self._table = HeadTable(self.statement.epoch_id, self.sequence, heads)
         return self._table
+
+    def last_marks(self) -> list[int]:
+        """Indexes of the entries of each principal's last mark, ascending."""
+        return sorted(last.index for last in self._last.values())
+
+    def leap(self, marks: Iterable[tuple[int, bytes]]) -> None:
+        """Take the last mark of each principal, with its index, in place of all marks of the epoch.
+
+        Nothing is checked but their order: the heads have to be admitted next, which come out of no other marks.
+        Raises Refusal, DecodeError.
+        """
+        for index, data in marks:
+            signed = decode_mark(data)
+            if signed.mark.sequence <= self.sequence or signed.epoch_id != self._epoch_id:
+                raise Refusal("it is of another epoch, or not in order")
+            self._take(signed, index)
+
+    def enter(self, statement: bytes, sequence: int, last_hash: bytes, *, ended: bool, size: int) -> None:
+        """Begin inside an epoch, at entry *size*: the objects before it are not kept.
+
+        The chain of a principal's first mark is not checked then, nor are heads of this epoch computed again.
+
+        Args:
+            statement: of the epoch, as it was logged.
+            sequence: the last one before *size*.
+            last_hash: object hash of that mark; of none: the epoch id.
+            ended: whether the epoch's end is before *size*.
+            size: entries before.
+
+        Raises DecodeError.
+        """
+        self._new_epoch(statement, verify=False)
+        self.sequence, self._last_hash, self.ended, self.size = sequence, last_hash, ended, size
+        self._inside, self._timed = True, False
 
     def admit(self, kind: Kind, data: bytes, *, verify: bool = True) -> bytes:
         """Take the next object; its entry, 45 bytes.
@@ -121,13 +159,16 @@ class History:
             raise Refusal("its time is before that of what precedes it")
         last = self._last.get(mark.principal)
         count, previous = (last.signed.mark.count, last.object_hash) if last else (0, self._epoch_id)
-        if mark.count != count + 1 or mark.previous != previous:
+        if (mark.count != count + 1 or mark.previous != previous) and not (self._inside and last is None):
             raise Refusal("it does not name its principal's mark before it")
         if verify:
             self._check_named(mark.checkpoint)
-        hashed = signed.object_hash
-        self._last[mark.principal] = _Last(signed, hashed)
-        self.sequence, self._time_ns, self._last_hash = mark.sequence, mark.time_ns, hashed
+        return self._take(signed, self.size)
+
+    def _take(self, signed: SignedMark, index: int) -> bytes:
+        mark, hashed = signed.mark, signed.object_hash
+        self._last[mark.principal] = _Last(signed, hashed, index)
+        self.sequence, self._time_ns, self._last_hash, self._timed = mark.sequence, mark.time_ns, hashed, True
         return hashed
 
     def _end(self, data: bytes, verify: bool) -> bytes:
@@ -141,7 +182,7 @@ class History:
             raise Refusal(f"the end covers {end.last_sequence}, the last mark is {self.sequence}, or another one")
         if end.time_ns < self._time_ns:
             raise Refusal("its time is before that of what precedes it")
-        self.ended, self._time_ns = True, end.time_ns
+        self.ended, self._time_ns, self._timed = True, end.time_ns, True
         return signed.object_hash
 
     def _new_epoch(self, data: bytes, verify: bool) -> bytes:
@@ -157,6 +198,7 @@ class History:
             self._check_previous(statement)
             self._check_named(statement.log_checkpoint)
         self._statement = signed
+        self.begin = self.size
         self._begin()
         self._epoch_id = self._last_hash = signed.epoch_id
         self._time_ns = signed.statement.start_ns
@@ -175,14 +217,18 @@ class History:
         if (previous.ended is HowEnded.CLEAN) != self.ended:
             raise Refusal("the statement and the log differ in whether the epoch before ended cleanly")
         raised = previous.ended is HowEnded.LOGGED_UP_TO and previous.last_time_ns > self._time_ns
-        if previous.last_time_ns != self._time_ns and not raised:
+        if previous.last_time_ns != self._time_ns and self._timed and not raised:
             raise Refusal("the statement gives another last time of the epoch before than the log")
 
     def _heads(self, data: bytes) -> bytes:
         heads = decode_heads(data)
-        if data != encode_heads(self.head_table().heads):
+        if self._inside:
+            known = (heads.epoch_id, heads.last_sequence) == (self._epoch_id, self.sequence)
+        else:
+            known = data == encode_heads(self.head_table().heads)
+        if not known:
             raise Refusal("the heads are not those of the marks before")
-        self.heads_sequence = heads.last_sequence
+        self.heads_sequence, self.heads_index = heads.last_sequence, self.size
         return object_hash("heads", data)
 
     def _submitted(self, kind: Kind, data: bytes) -> bytes:

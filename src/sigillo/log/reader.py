@@ -15,8 +15,10 @@ from sigillo.core.proof import EntryProof
 from sigillo.log.cosigned import COSIGNED, read_cosigned
 from sigillo.log.error import RESTORED, LogError, naming
 from sigillo.log.history import History
+from sigillo.log.matched import matched
 from sigillo.log.public import CHECKPOINT, PublicLog
 from sigillo.log.record import Record
+from sigillo.log.resume import read_point, restore
 from sigillo.log.store import StoreReader
 
 VKEY = "log.vkey"
@@ -65,11 +67,12 @@ class LogReader:
 
     def records(self, begin: int, end: int) -> Iterator[Record]:
         """Entries and objects begin … end - 1; each entry is the one of its bundle. Raises LogError."""
-        entries = self.public.entry_bytes(begin, end)
-        for record, entry in zip(self._store.iterate(begin, end), entries, strict=True):
-            if record.entry != entry:
-                raise LogError(f"{self._store.folder}: entry {record.index} is not that of the tiles; {RESTORED}")
-            yield record
+        return matched(self._store, self.public, begin, end)
+
+    @property
+    def first_kept(self) -> int:
+        """The first entry whose object the store still has: retention deletes those before."""
+        return self._store.first_kept
 
     def proof(self, index: int) -> EntryProof:
         """Proof that entry *index* is in the log under the checkpoint. Raises LogError, MerkleError."""
@@ -79,13 +82,17 @@ class LogReader:
     def head_table(self, index: int) -> HeadTable:
         """All heads that the heads entry *index* stands for, from the marks before it. Raises LogError.
 
-        It reads the epoch's marks: seconds for each 10,000.
+        Where it is not the one of the resume point it reads the epoch's marks: seconds for each 10,000.
         """
         entry = self.public.entry(index)
         begin = self.public.find(Kind.EPOCH_STATEMENT, entry.epoch, 0)
         if entry.kind is not Kind.HEADS or begin is None:
             raise LogError(f"{self.folder}: entry {index} is of kind {entry.kind.name}, not HEADS")
         history = History(self.key, lambda size: b"")
+        point = read_point(self._store.folder)
+        if point and point.heads == index and restore(history, point, self._store, self.public):
+            return history.head_table()
+        history.size = begin
         for record in self.records(begin, index + 1):
             try:
                 if history.admit(decode_entry(record.entry).kind, record.object_bytes, verify=False) != record.entry:

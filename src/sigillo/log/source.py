@@ -16,6 +16,9 @@ from sigillo.log.history import History
 from sigillo.log.incoming import Incoming
 from sigillo.log.store import Item
 
+HEADS_MARKS: Final = 32_768
+"""Marks after which heads are due, whatever the time: a restart reads what came after the newest heads."""
+
 _ALIVE: Final = (
     "the broker that wrote it lives: stop it, and keep the folder. What is logged stands; the next epoch says where "
     "this one ended"
@@ -68,7 +71,8 @@ class Source:
                     break
                 self._add_heads(items)
                 self._add_statement(statement, items)
-        if self._now() >= self._heads_due and self._history.sequence:
+        many = self._history.sequence - (self._history.heads_sequence or 0) >= HEADS_MARKS
+        if many or (self._now() >= self._heads_due and self._history.sequence):
             self._add_heads(items)
         return items
 

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from sigillo import disk
 from sigillo.core.errors import DecodeError
-from sigillo.log.error import RESTORED, STOPPED, LogError, naming
+from sigillo.log.error import RESTORED, STOPPED, LogError, NotKept, naming
 from sigillo.log.record import (
     HEADER_SIZE,
     SEGMENT_ENTRIES,
@@ -43,6 +43,20 @@ class StoreReader:
         self.folder = folder
         self._key_id = key_id
         self.segments = self._list()
+
+    @property
+    def segment_entries(self) -> int:
+        """Entries of a full segment."""
+        return SEGMENT_ENTRIES
+
+    @property
+    def first_kept(self) -> int:
+        """The first entry that is here."""
+        return self.segments.start * SEGMENT_ENTRIES
+
+    def segment_of(self, index: int) -> int:
+        """The segment that an entry is in."""
+        return index // SEGMENT_ENTRIES
 
     def read(self, index: int) -> Record:
         """The record of one entry. Raises LogError."""
@@ -87,6 +101,10 @@ class StoreReader:
                     data = head + file.read(max(record_size(head) - HEADER_SIZE, 0))
                     yield decode_record(data, 0, index, place)
         except FileNotFoundError:
+            if segment < self._list().start:
+                raise NotKept(
+                    f"{path}: entry {begin} is no longer kept; nothing can be shown of it but its entry"
+                ) from None
             raise LogError(f"{path}: is missing, so entry {begin} cannot be shown") from None
         except DecodeError as error:
             raise LogError(f"{path}: entry {index}, at byte {place}: {error.reason}; {RESTORED}") from None
@@ -141,6 +159,9 @@ class Store(StoreReader):
         """As StoreReader; strays of a crash are removed."""
         disk.sweep(folder, "")
         super().__init__(folder, key_id)
+        for path in folder.glob("*.index"):
+            if path.stem.isdigit() and int(path.stem) < self.segments.start:  # a crash in D3 left it
+                path.unlink()
         self.size = 0
         self._open: dict[int, int] = {}  # segment → descriptor: of the last one, in a round also before
         self._end = 0  # of the last record in the last segment
@@ -216,6 +237,17 @@ class Store(StoreReader):
                 os.fdatasync(descriptor)  # I3
             if segment != self._last:
                 os.close(self._open.pop(segment))
+
+    def drop_lowest(self) -> None:
+        """D3: delete the lowest segment, so that a power cut leaves no hole and no segment without index.
+
+        Raises OSError.
+        """
+        segment = self.segments.start
+        self.objects_path(segment).unlink()
+        disk.sync_folder(self.folder)
+        self.index_path(segment).unlink(missing_ok=True)
+        self.segments = range(segment + 1, self.segments.stop)
 
     @property
     def _last(self) -> int:

@@ -28,11 +28,14 @@ from sigillo.core.checkpoint import (
 from sigillo.core.entry import Kind, decode_entry
 from sigillo.core.errors import DecodeError, SigilloError, SignatureError
 from sigillo.core.note import LogKey
+from sigillo.core.tile import WIDTH
 from sigillo.log.error import RESTORED, STOPPED, LogError, naming
 from sigillo.log.history import History
+from sigillo.log.matched import matched
 from sigillo.log.public import CHECKPOINT, PublicLog
 from sigillo.log.recent import REACH
-from sigillo.log.record import SEGMENT_ENTRIES, Record
+from sigillo.log.record import Record
+from sigillo.log.resume import read_point, restore, write_point
 from sigillo.log.source import Source
 from sigillo.log.store import Store
 from sigillo.log.tree import Tree
@@ -73,7 +76,9 @@ class Log:
         self._public = folder / "public"
         self._resources = ExitStack()
         self._stopped = False
+        self._keep_entries = self._point = 0
         self._checkpoint_bytes = b""
+        self._history: History
         self._checkpoint: SignedCheckpoint
         self._tree: Tree
         self._store: Store
@@ -88,6 +93,7 @@ class Log:
         *,
         spool: Path,
         epochs: Path,
+        keep_entries: int = 0,
         heads_interval_s: float = 60.0,
         now: Callable[[], float] = time.monotonic,
         before_signing: BeforeSigning | None = None,
@@ -100,6 +106,7 @@ class Log:
             sign: Ed25519 signature of the log key, 64 bytes.
             spool: `DIR/spool`.
             epochs: `DIR/epochs`.
+            keep_entries: of so many newest entries at least the objects are kept; 0: of all.
             heads_interval_s: between two heads entries while marks come.
             now: monotonic seconds.
             before_signing: asks the witnesses; without one nobody is asked.
@@ -108,13 +115,14 @@ class Log:
             LogError: names the file and says what to do.
         """
         log = cls(folder, key, sign)
+        log._keep_entries = keep_entries
         try:
             with naming(folder, STOPPED):
                 log._lock()
-                history = log._recover()
+                log._recover()
                 if before_signing:
-                    log._ask(before_signing, history.size)
-                log._source = Source(folder, spool, epochs, history, heads_interval_s=heads_interval_s, now=now)
+                    log._ask(before_signing, log._history.size)
+                log._source = Source(folder, spool, epochs, log._history, heads_interval_s=heads_interval_s, now=now)
                 log._publish(first=True)
         except BaseException:
             log.close()
@@ -183,8 +191,8 @@ class Log:
             disk.replace(self._folder / STOPPED_FOR_EVER, f"{reason}\n".encode(), disk.PUBLIC)
             raise LogError(f"{self._folder / STOPPED_FOR_EVER}: {reason}")
 
-    def _recover(self) -> History:
-        """R1 to R3; what the log has then."""
+    def _recover(self) -> None:
+        """R1 to R3."""
         self._read_checkpoint()
         size = self._checkpoint.head.size
         disk.sweep(self._public, "")
@@ -197,14 +205,13 @@ class Log:
         self._resources.callback(self._store.close)
         tail = self._store.recover(size)  # R2
         self._compare_last_bundle(size)
-        history = History(self._key, self._tree.root_at)
-        self._resume(history, size)
+        self._history = History(self._key, self._tree.root_at)
+        self._resume(self._history, size)
         for record in tail:
-            self._admit(history, record, verify=True)
+            self._admit(self._history, record, verify=True)
             self._tree.append(record.entry)
         self._store.rewrite(size, tail)  # R3
         self._store.flush()  # I3
-        return history
 
     def _read_checkpoint(self) -> None:
         """R1."""
@@ -220,15 +227,15 @@ class Log:
 
     def _compare_last_bundle(self, size: int) -> None:
         """R2: the entries of the last bundle are those of the store's records."""
-        begin = max(size - 1, 0) // 256 * 256
-        entries = PublicLog(self._public).entry_bytes(begin, size)
-        for record, entry in zip(self._store.iterate(begin, size), entries, strict=True):
-            if record.entry != entry:
-                path = self._store.objects_path(record.index // SEGMENT_ENTRIES)
-                raise LogError(f"{path}: entry {record.index} is not that of the tiles; {RESTORED}")
+        begin = max(max(size - 1, 0) // WIDTH * WIDTH, self._store.first_kept)
+        for _ in matched(self._store, PublicLog(self._public), begin, size):
+            pass
 
     def _resume(self, history: History, size: int) -> None:
-        """Read the newest epoch under the checkpoint again: its statement, position, and the heads so far."""
+        """R2: the newest epoch under the checkpoint: its statement, position, and last marks.
+
+        From the resume point on where it holds, else all of it is read again.
+        """
         if size == 0:
             return
         public = PublicLog(self._public)
@@ -236,10 +243,15 @@ class Log:
         begin = public.find(Kind.EPOCH_STATEMENT, epoch, 0)
         if begin is None:
             raise LogError(f"{self._public}: epoch {epoch} has no statement in the log; {RESTORED}")
-        history.size = begin
-        reached = max(begin - REACH, 0)
-        history.recent.extend(reached, public.entry_bytes(reached, begin))
-        for record in self._store.iterate(begin, size):
+        if begin < self._store.first_kept:
+            path = self._store.objects_path(self._store.segment_of(begin))
+            raise LogError(f"{path}: is missing, and holds a part of epoch {epoch}, the newest; {RESTORED}")
+        point = read_point(self._store.folder)
+        if not (point and begin < point.heads < size and restore(history, point, self._store, public)):
+            history.size = begin
+        reached = max(history.size - REACH, 0)
+        history.recent.extend(reached, public.entry_bytes(reached, history.size))
+        for record in self._store.iterate(history.size, size):
             self._admit(history, record, verify=False)
 
     def _admit(self, history: History, record: Record, *, verify: bool) -> None:
@@ -252,7 +264,7 @@ class Log:
         except LogError:
             raise
         except SigilloError as error:
-            path = self._store.objects_path(record.index // SEGMENT_ENTRIES)
+            path = self._store.objects_path(self._store.segment_of(record.index))
             raise LogError(f"{path}: entry {record.index}, at byte {record.offset}: {error}; {RESTORED}") from None
 
     def _publish(self, *, first: bool = False) -> SignedCheckpoint:
@@ -265,7 +277,23 @@ class Log:
         self._checkpoint, self._checkpoint_bytes = signed, data  # C6: who asks gets it from now on
         self._source.drop_covered()  # D1
         self._tree.drop_partial(old_size)  # D2
+        self._forget()  # D3
+        self._note_point()
         return signed
+
+    def _forget(self) -> None:
+        """D3: delete the segments of the store that are not to be kept; none of the newest epoch."""
+        if self._keep_entries:
+            end = min(self._history.begin, self._checkpoint.head.size - self._keep_entries)
+            while (self._store.segments.start + 1) * self._store.segment_entries <= end:
+                self._store.drop_lowest()
+
+    def _note_point(self) -> None:
+        """Renew the resume point where heads are logged of all marks so far."""
+        history = self._history
+        if not history.lacks_heads and history.heads_index != self._point:
+            write_point(self._store.folder, history.heads_index, history.last_marks())
+            self._point = history.heads_index
 
     def _next_checkpoint(self, first: bool) -> SignedCheckpoint:
         """C1, C2."""
