@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,17 +75,11 @@ class PublicLog:
 
         A binary search: in the order of the log (epoch, sequence) never falls. Raises LogError.
         """
-        low, high = 0, self.size
-        while low < high:
-            middle = (low + high) // 2
-            entry = self.entry(middle)
-            if (entry.epoch, entry.sequence) < (epoch, sequence):
-                low = middle + 1
-            else:
-                high = middle
-        for index, entry in enumerate(self.entries(low, self.size), low):
-            if (entry.epoch, entry.sequence) != (epoch, sequence):
+        number = epoch.to_bytes(4, "big") + sequence.to_bytes(8, "big")
+        first = bisect_left(range(self.size), number, key=lambda index: next(self.entry_bytes(index, index + 1))[1:13])
+        for index, data in enumerate(self.entry_bytes(first, self.size), first):
+            if data[1:13] != number:
                 return None
-            if entry.kind == kind:
+            if data[0] == kind:
                 return index
         return None
