@@ -10,10 +10,10 @@ from sigillo.core.policy import AnchorTrust, MissingTrust, Policy
 from sigillo.core.verdict import Verdict
 
 from .broker import SECOND
+from .cosigner import Witness
 from .device import Device
 from .log import LoggedStory
 from .tsa import Tsa
-from .witness import Witness
 
 MINUTE = 60 * SECOND
 ONE, TWO = AnchorTrust(1, 10 * MINUTE), AnchorTrust(2, 10 * MINUTE)

@@ -14,11 +14,11 @@ from sigillo.core.timestamp import TsaTrust
 from sigillo.report.exhibit import pem
 
 from ..adversary.broker import HASHES, Broker, evidence_file
+from ..adversary.cosigner import Witness
 from ..adversary.device import Device
 from ..adversary.maker import Maker
 from ..adversary.story import certified
 from ..adversary.tsa import Tsa
-from ..adversary.witness import Witness
 from .command import on_disk, refused, sigillo
 
 BROKER = Broker()

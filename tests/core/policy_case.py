@@ -6,11 +6,11 @@ from sigillo.core.bytes import base64url_encode
 from sigillo.core.note import LogKey
 
 from ..adversary.broker import Broker
+from ..adversary.cosigner import Witness
 from ..adversary.device import Device, ed25519_key
 from ..adversary.maker import Maker, der
 from ..adversary.tsa import POLICY as OID
 from ..adversary.tsa import Tsa
-from ..adversary.witness import Witness
 
 BROKER = Broker()
 KEYS = [Device(f"crate-{number}", "p256" if number % 2 else "ed25519").key for number in range(4)]

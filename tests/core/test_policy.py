@@ -38,10 +38,10 @@ from sigillo.core.policy import (
 from sigillo.core.published import decode_published
 
 from ..adversary.broker import HASHES
+from ..adversary.cosigner import Witness
 from ..adversary.device import ed25519_key
 from ..adversary.maker import Maker
 from ..adversary.tsa import Tsa
-from ..adversary.witness import Witness
 from .policy_case import BROKER, KEY, KEYS, MAKER, MINIMAL, REFUSED, WITH_MAKER
 
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)

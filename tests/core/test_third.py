@@ -21,13 +21,13 @@ from sigillo.core.policy import AnchorTrust, ClockTrust, MissingTrust, Policy
 from sigillo.core.verdict import Result, Verdict
 
 from ..adversary.broker import NOW_NS, SECOND, START_NS, Broker, alone
+from ..adversary.cosigner import Witness
 from ..adversary.log import logged, logged_file
 from ..adversary.maker import Maker
 from ..adversary.maker import line as certificate_line
 from ..adversary.story import Story, failing_steps, outcome, verdict_on
 from ..adversary.third import MINUTE, ONE, ThirdStory, bracketed
 from ..adversary.tsa import Tsa
-from ..adversary.witness import Witness
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "spec" / "verdict.schema.json").read_text())
 TSAS, OPERATOR = ("TSA A", "TSA B"), "operator Example Broker"
