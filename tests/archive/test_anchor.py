@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigillo.archive.anchor import nearest
@@ -32,6 +32,7 @@ def plainly(tokens: Sequence[LoggedToken], inside: Sequence[int], over: Sequence
     return found
 
 
+@settings(deadline=None)
 @given(logs(), PLACES, PLACES)
 def test_of_each_tsa_the_nearest_on_either_side(tokens: list[LoggedToken], inside: list[int], over: list[int]) -> None:
     assert nearest(tokens, inside, over) == sorted(plainly(tokens, inside, over), key=lambda token: token.index)

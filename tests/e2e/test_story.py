@@ -14,6 +14,9 @@ def test_the_demo_verifies_the_honest_and_catches_every_forgery() -> None:
         told = subprocess.run([sys.executable, CHECKOUT / "demo" / "story.py"], capture_output=True, text=True)
         assert told.returncode == 0, told.stdout + told.stderr
         assert "VERIFIED  15 messages of 3 devices" in told.stdout
+        assert "S signed after" in told.stdout and "X existed not later than" in told.stdout, "the time line"
+        for step in ("17 anchor", "18 bracket", "19 witness", "20 beacon"):
+            assert f"  {step:<21}passed" in told.stdout
         assert told.stdout.count(" exit 1 ") + told.stdout.count(" exit 2 ") == 17
     demo = CHECKOUT / "demo"
     assert sigillo("verify", demo / "evidence.jsonl", "--policy", demo / "policy.toml").startswith("VERIFIED")
