@@ -42,7 +42,8 @@ def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, rep
     with wake_reader, wake_writer:
         try:
             key = SigningLogKey.open(folder.log, settings.origin)
-            with opened(folder, key, settings, _ask(folder, settings, report)) as log:
+            ask, interval_s = _ask(folder, settings, report), settings.anchor_interval
+            with opened(folder, key, settings.keep_entries, heads_interval_s=interval_s, before_signing=ask) as log:
                 Rounds(log, LogSide(end), report).run(wake_reader)
         finally:
             signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
@@ -56,11 +57,16 @@ def _ask(folder: OperatorFolder, settings: Settings, report: Report) -> BeforeSi
 
 
 def opened(
-    folder: OperatorFolder, key: SigningLogKey, settings: Settings, before_signing: BeforeSigning | None = None
+    folder: OperatorFolder,
+    key: SigningLogKey,
+    keep_entries: int = 0,
+    *,
+    heads_interval_s: float = 60.0,
+    before_signing: BeforeSigning | None = None,
 ) -> Log:
-    """The log; made where no epoch was ever stated. Its heads are as frequent as anchors.
+    """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError.
 
-    Raises BrokerError where it is gone, LogError.
+    *keep_entries*: the setting of that name; *heads_interval_s*: heads are as frequent as anchors.
     """
     if not (folder.log / "public" / "checkpoint").exists():
         if any(folder.epochs.glob("[0-9]*.cose")):
@@ -75,8 +81,8 @@ def opened(
         key.sign,
         spool=folder.spool,
         epochs=folder.epochs,
-        keep_entries=settings.keep_entries,
-        heads_interval_s=settings.anchor_interval,
+        keep_entries=keep_entries,
+        heads_interval_s=heads_interval_s,
         before_signing=before_signing,
     )
 
