@@ -92,6 +92,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
+    disable_nagle_algorithm = True  # head and content are two writes
     server_version, sys_version = "sigillo", ""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the library's name

@@ -11,7 +11,7 @@ from sigillo import disk
 from sigillo.core.bytes import EMPTY_ROOT
 from sigillo.core.checkpoint import TreeHead, encode_checkpoint, sign_checkpoint
 from sigillo.core.entry import Kind, decode_entry, encode_entry
-from sigillo.core.merkle import leaf_hash
+from sigillo.core.merkle import leaf_hash, tree_root
 from sigillo.core.tile import ENTRIES, Tile, decode_bundle, encode_bundle
 from sigillo.log.reader import LogReader
 from sigillo.log.record import encode_record
@@ -51,6 +51,32 @@ def test_good_beside_a_living_log_and_with_more_in_the_spool(honest: Operator) -
         honest.mark(3)
         check(honest)
     check(honest)
+
+
+def put_cosigned(operator: Operator, size: int, root: bytes) -> None:
+    broker = operator.broker
+    signed = sign_checkpoint(TreeHead(broker.log_key.name, size, root), broker.log_key, broker.log_private.sign)
+    (operator.log / "public" / "cosigned").write_bytes(encode_checkpoint(signed))
+
+
+def test_what_was_cosigned_is_a_prefix(honest: Operator) -> None:
+    public = honest.public()
+    put_cosigned(honest, 260, tree_root(260, public.read))
+    check(honest)
+    put_cosigned(honest, 260, bytes(32))
+    found = fault(honest)
+    assert (found.check, found.place) == (1, str(honest.log / "public" / "cosigned"))
+    assert "is no prefix of the log" in found.reason
+    put_cosigned(honest, SIZE + 1, bytes(32))
+    check(honest)  # a power cut may have taken the checkpoint
+
+
+def test_what_was_cosigned_is_of_this_log(honest: Operator) -> None:
+    path = honest.log / "public" / "cosigned"
+    path.write_bytes((honest.log / "public" / "checkpoint").read_bytes().replace(b"\n304\n", b"\n303\n"))
+    assert (fault(honest).check, fault(honest).place) == (1, str(path))
+    path.write_bytes(b"x")
+    assert "remove it" in fault(honest).reason
 
 
 def resign(operator: Operator, entries: list[bytes]) -> None:

@@ -175,7 +175,7 @@ class Rounds:
     def run(self) -> None:
         """Until None is among the answers; then one round more, so that the log's end is cosigned too.
 
-        None where the supervisor has died: a new one waits for the folder.
+        That one is left out where the supervisor has died: a new one waits for the folder.
         """
         parent, stopping = os.getppid(), False
         while not stopping:

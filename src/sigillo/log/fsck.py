@@ -18,13 +18,14 @@ from sigillo import disk
 from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint, verify_checkpoint
 from sigillo.core.entry import Kind, decode_entry
 from sigillo.core.epoch import decode_statement
-from sigillo.core.errors import DecodeError, MerkleError, SigilloError
+from sigillo.core.errors import DecodeError, MerkleError, SigilloError, SignatureError
 from sigillo.core.mark import decode_mark
 from sigillo.core.merkle import leaf_hash, subtree_root, tree_root
 from sigillo.core.note import LogKey
 from sigillo.core.spool import Record as SpoolRecord
 from sigillo.core.tile import ENTRIES, WIDTH, Tile, node_reader, tile_in_tree, tiles
 from sigillo.log.anchor_check import check_anchors
+from sigillo.log.cosigned import COSIGNED, read_cosigned
 from sigillo.log.cursor import SpoolCursor
 from sigillo.log.error import LogError, Refusal, naming
 from sigillo.log.history import History
@@ -99,6 +100,7 @@ class _Check:
             yield from self._tiles()
             self._tree = Tree(self._public, self._head.size, self._head.root)
             resources.callback(self._tree.close)
+            self._cosigned()
             self._history = History(self._key, self._tree.root_at)
             yield from self._store()
             self._statements()
@@ -130,6 +132,18 @@ class _Check:
         except SigilloError as error:
             raise Fault(1, str(path), str(error)) from None
         return signed
+
+    def _cosigned(self) -> None:
+        """1, of what witnesses have cosigned; a larger one than the checkpoint is for the witnesses to tell (W0)."""
+        path = self._public / COSIGNED
+        try:
+            signed = read_cosigned(self._log)
+            if signed is None or verify_checkpoint(signed, self._key).size > self._head.size:
+                return
+        except (LogError, SignatureError) as error:
+            raise Fault(1, str(path), str(error)) from None
+        if self._tree.root_at(signed.head.size) != signed.head.root:
+            raise Fault(1, str(path), f"its tree, of size {signed.head.size}, is no prefix of the log")
 
     def _tiles(self) -> Iterator[Progress]:
         """2 and 3, in one pass over the bundles; the tiles of higher levels follow."""
