@@ -1,4 +1,4 @@
-"""What rfc3161-client leaves to us (docs/adr/0011). Where one of these fails it has become stricter, and may do more."""
+"""What rfc3161-client leaves to us (docs/adr/0011). Where one of these fails it has become stricter."""
 
 from __future__ import annotations
 
