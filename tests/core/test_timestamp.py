@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigillo.core import der as own_der
@@ -189,6 +189,7 @@ def test_anything_is_decoded_or_refused(data: bytes) -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_a_token_that_was_tampered_with_is_decoded_or_refused(data: st.DataObject) -> None:
     token = bytearray(ACCEPTED["name"].token)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -211,6 +212,7 @@ def test_a_token_that_was_tampered_with_is_decoded_or_refused(data: st.DataObjec
     serial=st.integers(0, 2**160 - 1),
     nonce=st.none() | st.integers(0, 2**256 - 1),
 )
+@settings(deadline=None)
 def test_what_is_encoded_is_decoded(
     seconds: int, nanoseconds: int, error: tuple[int, int, int], serial: int, nonce: int | None
 ) -> None:

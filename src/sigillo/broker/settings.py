@@ -72,7 +72,7 @@ class TsaSetting:
     @classmethod
     def at(cls, url: str) -> TsaSetting:
         """Named as its host and port are."""
-        return cls(url, urlsplit(url).netloc.rpartition("@")[2])
+        return cls(url, url.partition("://")[2].partition("/")[0])
 
 
 @dataclass(frozen=True)
