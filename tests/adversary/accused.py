@@ -7,6 +7,7 @@ import dataclasses
 
 from sigillo.core.checkpoint import decode_checkpoint
 from sigillo.core.contradiction import Source, Tiles
+from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 
 from .broker import SECOND
@@ -107,6 +108,11 @@ def pairs() -> dict[str, Pair]:
         one.log.append_heads()
     made["mark-heads"] = story.log.file(), twin.log.file(), story.policy
     return made
+
+
+def source(data: bytes | Source) -> Source:
+    """What `find` takes of one side of a pair."""
+    return data if isinstance(data, Source) else Source(lambda: split_lines([data]))
 
 
 def public(log: Log) -> Source:

@@ -15,22 +15,15 @@ from sigillo.core.contradiction import Source, find
 from sigillo.core.entry import Kind, LogEntry, encode_entry
 from sigillo.core.errors import AccusationError, DecodeError
 from sigillo.core.heads import Head
-from sigillo.core.line import split_lines
 from sigillo.core.mark import decode_mark
 from sigillo.core.merkle import inclusion_proof
 from sigillo.core.policy import Policy, decode_policy
 from sigillo.core.statement import HowEnded
 
-from ..adversary.accused import Pair, copy_of, pairs, public
+from ..adversary.accused import Pair, copy_of, pairs, public, source
 from ..adversary.broker import Broker
 from ..adversary.log import LoggedStory, logged
 from ..adversary.vector import VECTORS
-
-
-def source(data: bytes | Source) -> Source:
-    if isinstance(data, Source):
-        return data
-    return Source(lambda: split_lines([data]))
 
 
 def proved(first: bytes | Source, second: bytes | Source, policy: Policy) -> list[tuple[Accusation, str]]:
