@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import dataclasses
 
+from sigillo.core.checkpoint import decode_checkpoint
+from sigillo.core.contradiction import Source, Tiles
+from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 
 from .broker import SECOND
 from .device import Device
-from .log import LoggedStory, logged
+from .log import Log, LoggedStory, logged
 from .story import Story
 
-Pair = tuple[bytes, bytes, Policy]
+Pair = tuple[bytes, bytes | Source, Policy]
+"""Two evidence files, or one and the public files of a log; and the policy."""
 
 
 def _twins() -> tuple[LoggedStory, LoggedStory]:
@@ -80,4 +84,38 @@ def pairs() -> dict[str, Pair]:
     story.broker.clock_ns += SECOND
     story.log.append()
     made["statement-checkpoint"] = story.log.file(), story.log.file(), story.policy
+
+    story, twin = _twins()
+    twin.broker.die()
+    twin.broker.start()
+    story.broker.publish(story.first)
+    made["mark-next"] = story.broker.file(), twin.broker.file(), story.policy
+
+    story, twin = logged(), logged()
+    entry = twin.log.entries[3]
+    twin.log.entries[3] = dataclasses.replace(entry, object_hash=b"\x07" * 32)
+    made["mark-entry"] = story.log.file(), public(twin.log), story.policy
+
+    story, twin = logged(), logged()
+    del twin.log.entries[3]
+    made["mark-gap"] = story.log.file(), public(twin.log), story.policy
+
+    story, twin = _twins()
+    story.broker.publish(story.first)
+    twin.broker.publish(twin.second)
+    for one in (story, twin):
+        one.log.append()
+        one.log.append_heads()
+    made["mark-heads"] = story.log.file(), twin.log.file(), story.policy
     return made
+
+
+def source(data: bytes | Source) -> Source:
+    """What `find` takes of one side of a pair."""
+    return data if isinstance(data, Source) else Source(lambda: split_lines([data]))
+
+
+def public(log: Log) -> Source:
+    """The public files of a log as it is now."""
+    note = decode_checkpoint(log.note().encode())
+    return Source(checkpoint=note, tiles=Tiles(log.entries.__getitem__, log.read))

@@ -13,9 +13,9 @@ from cryptography import x509
 from sigillo.core.accusation import Accusation, decode_accusation, encode_accusation, prove
 from sigillo.core.appraise import appraise
 from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signing_key
-from sigillo.core.contradiction import Source, find
+from sigillo.core.contradiction import find
 from sigillo.core.device_key import DeviceKey
-from sigillo.core.entry import Kind
+from sigillo.core.entry import Kind, LogEntry, encode_entry
 from sigillo.core.evidence import CertificateLine, Line, encode_line
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
@@ -28,7 +28,7 @@ from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REFUSED
 from ..vector.file import Value, format_vector
-from .accused import pairs
+from .accused import pairs, source
 from .broker import HASHES, NOW_NS, SECOND, alone, evidence_file
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
@@ -70,7 +70,7 @@ def accusations() -> dict[str, bytes]:
     honest_policy = honest().policy
     made["accusation/accept/policy.toml"] = encode_policy(honest_policy).encode()
     for kind, (first, second, policy) in pairs().items():
-        found = find(*(Source(lambda data=data: split_lines([data])) for data in (first, second)))
+        found = find(source(first), source(second))
         accusation = next(found_one for found_one in found if found_one.kind == kind)
         data = encode_accusation(accusation)
         made[f"accusation/accept/{kind}.json"] = data
@@ -79,8 +79,21 @@ def accusations() -> dict[str, bytes]:
     decoded = decode_accusation(marks)
     same = {**decoded.objects, "second": decoded.objects["first"]}
     made["accusation/reject/not-proved-one-mark-twice.json"] = encode_accusation(Accusation("marks", same))
-    shorter = dataclasses.replace(decode_accusation(named), rest=())
+    named_hashes = decode_accusation(named)
+    shorter = dataclasses.replace(named_hashes, hashes={**named_hashes.hashes, "rest": ()})
     made["accusation/reject/not-proved-hashes-missing.json"] = encode_accusation(shorter)
+    gap, heads = (decode_accusation(made[f"accusation/accept/{kind}.json"]) for kind in ("mark-gap", "mark-heads"))
+    after = encode_entry(LogEntry(Kind.EPOCH_STATEMENT, 2, 0, b"\x08" * 32))
+    ended = dataclasses.replace(gap, objects={**gap.objects, "after": after})
+    made["accusation/reject/not-proved-epoch-did-not-go-on.json"] = encode_accusation(ended)
+    made["accusation/reject/not-proved-other-index.json"] = encode_accusation(
+        dataclasses.replace(gap, index=gap.index + 1)
+    )
+    pathless = dataclasses.replace(heads, hashes={"path": ()})
+    made["accusation/reject/not-proved-heads-path-missing.json"] = encode_accusation(pathless)
+    made["accusation/reject/unreadable-index.json"] = made["accusation/accept/mark-heads.json"].replace(
+        b'"index":%d' % heads.index, b'"index":true'
+    )
     made["accusation/reject/unreadable-two-lines.json"] = marks + marks
     made["accusation/reject/unreadable-another-kind.json"] = marks.replace(b'"kind":"marks"', b'"kind":"mark"')
     made["accusation/reject/unreadable-no-line-feed.json"] = marks[:-1]

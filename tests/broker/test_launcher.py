@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sigillo.broker import launcher
+from sigillo.broker import launcher, log_process
 from sigillo.broker.clock import ClockSource
 from sigillo.broker.configuration import read_configuration
 from sigillo.broker.error import BrokerError
@@ -151,6 +152,15 @@ def test_go_comes_once_the_statement_is_countersigned_and_stored(folder: Operato
     assert plugin.state is not None
     assert plugin.state.run_time.spool_folder == str(folder.spool)
     assert plugin.state.run_time.clock_bound_meaningful is False
+
+
+def test_how_much_the_log_keeps_is_a_setting(folder: OperatorFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(
+        log_process, "Log", SimpleNamespace(open=lambda *_, keep_entries, **__: kept.append(keep_entries))
+    )
+    opened(folder, SigningLogKey.open(folder.log, SETTINGS.origin), 7)
+    assert kept == [7]
 
 
 def test_the_next_epoch_names_the_one_before(folder: OperatorFolder) -> None:

@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sigillo.core.accusation import MEMBERS, Accusation, decode_accusation, encode_accusation, prove
+from sigillo.core.accusation import MEMBERS, Accusation, decode_accusation, denies, encode_accusation, prove
 from sigillo.core.contradiction import Source, find
+from sigillo.core.entry import Kind, LogEntry, encode_entry
 from sigillo.core.errors import AccusationError, DecodeError
-from sigillo.core.line import split_lines
+from sigillo.core.heads import Head
+from sigillo.core.mark import decode_mark
+from sigillo.core.merkle import inclusion_proof
 from sigillo.core.policy import Policy, decode_policy
+from sigillo.core.statement import HowEnded
 
-from ..adversary.accused import Pair, pairs
+from ..adversary.accused import Pair, copy_of, pairs, public, source
 from ..adversary.broker import Broker
-from ..adversary.log import logged
+from ..adversary.log import LoggedStory, logged
 from ..adversary.vector import VECTORS
 
 
-def source(data: bytes) -> Source:
-    return Source(lambda: split_lines([data]))
-
-
-def proved(first: bytes, second: bytes, policy: Policy) -> list[tuple[Accusation, str]]:
+def proved(first: bytes | Source, second: bytes | Source, policy: Policy) -> list[tuple[Accusation, str]]:
     found = []
     for accusation in find(source(first), source(second)):
         try:
@@ -60,6 +60,96 @@ def test_an_honest_operator_is_not_accused() -> None:
     story.broker.stop()
     story.log.sign()
     assert not proved(earlier, story.log.file(), story.policy)
+    for file in (earlier, story.log.file()):
+        assert not list(find(source(file), public(story.log)))
+
+
+def test_marks_that_a_power_cut_took_are_no_lie() -> None:
+    """The next statement says that they may exist."""
+    story = LoggedStory()
+    story.publish()
+    twin = copy_of(story)
+    twin.broker.die()
+    ended = twin.broker._ended
+    assert ended
+    twin.broker.start(previous=dataclasses.replace(ended, ended=HowEnded.LOGGED_UP_TO))
+    twin.publish()
+    twin.log.sign()
+    story.broker.publish(story.first)
+    for second in (twin.log.file(), public(twin.log)):
+        assert not proved(story.broker.file(), second, story.policy)
+
+
+def changed(kind: str, **objects: bytes) -> Accusation:
+    accusation, _ = next(item for item in proved(*cases()[kind]) if item[0].kind == kind)
+    return dataclasses.replace(accusation, objects={**accusation.objects, **objects})
+
+
+def at(number: Kind, epoch: int, sequence: int) -> bytes:
+    return encode_entry(LogEntry(number, epoch, sequence, b"\x08" * 32))
+
+
+REFUSED: dict[str, tuple[str, dict[str, bytes], str]] = {
+    "an entry of another sequence": (
+        "mark-entry",
+        {"entry": at(Kind.MARK, 1, 4)},
+        "not that of a mark with its number",
+    ),
+    "an entry of another kind": ("mark-entry", {"entry": at(Kind.HEADS, 1, 3)}, "not that of a mark with its number"),
+    "an entry that is not there": ("mark-entry", {"entry": at(Kind.MARK, 1, 3)}, "path does not lead"),
+    "the mark itself behind": ("mark-gap", {"after": at(Kind.MARK, 1, 3)}, "is a mark with that number"),
+    "a later epoch behind": ("mark-gap", {"after": at(Kind.EPOCH_STATEMENT, 2, 0)}, "is of another epoch"),
+    "an entry too early behind": ("mark-gap", {"after": at(Kind.MARK, 1, 2)}, "comes before the mark"),
+    "an entry too late before": ("mark-gap", {"entry": at(Kind.TOKEN, 1, 3)}, "does not come before the mark"),
+    "another entry before": ("mark-gap", {"entry": at(Kind.MARK, 1, 1)}, "path does not lead"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_entries_that_prove_nothing(name: str) -> None:
+    kind, objects, says = REFUSED[name]
+    with pytest.raises(AccusationError, match=says):
+        prove(changed(kind, **objects), cases()[kind][2])
+
+
+def test_entries_that_are_not_side_by_side() -> None:
+    accusation = changed("mark-gap")
+    second = cases()["mark-gap"][1]
+    assert isinstance(second, Source) and second.tiles and second.checkpoint
+    tiles, size = second.tiles, second.checkpoint.head.size
+    after = encode_entry(tiles.entry(accusation.index + 2))
+    path = tuple(inclusion_proof(accusation.index + 2, size, tiles.read))
+    further = dataclasses.replace(
+        accusation,
+        objects={**accusation.objects, "after": after},
+        hashes={**accusation.hashes, "after_path": path},
+    )
+    with pytest.raises(AccusationError, match="path"):
+        prove(further, cases()["mark-gap"][2])
+
+
+@pytest.mark.parametrize(
+    ("count", "last_sequence", "same", "denied"),
+    [
+        (2, 5, True, False),  # the mark itself
+        (2, 5, False, True),
+        (3, 6, False, False),
+        (3, 5, False, True),
+        (2, 6, False, True),
+        (1, 4, False, True),
+        (1, 6, False, True),
+        (3, 4, False, True),
+    ],
+)
+def test_what_heads_deny(count: int, last_sequence: int, same: bool, denied: bool) -> None:
+    broker = Broker()
+    for principal in ("b", "b", "b", "a", "a"):
+        line = broker.mark("t", b"", principal)
+    signed = decode_mark(line.mark)
+    assert (signed.mark.count, signed.mark.sequence) == (2, 5)
+    last_mark = signed.object_hash if same else b"\x07" * 32
+    assert denies(Head(count, last_mark, last_sequence, bytes(32)), signed) is denied
+    assert denies(None, signed)
 
 
 @pytest.mark.parametrize("kind", MEMBERS)

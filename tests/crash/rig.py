@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -21,8 +22,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from sigillo.core.bytes import base64url_decode
 from sigillo.core.entry import Kind, decode_entry
-from sigillo.core.mark import SignedMark, decode_mark
+from sigillo.core.mark import decode_mark
 from sigillo.log.fsck import fsck
+from sigillo.log.incoming import submit
 from sigillo.log.reader import LogReader, read_vkey
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -45,14 +47,30 @@ class Seen:
     def __init__(self) -> None:
         self.acknowledged: set[str] = set()
         self.delivered: set[bytes] = set()
+        self.submitted: list[bytes] = []
         self._made = 0
         self._guard = threading.Lock()
+
+    def token(self) -> bytes:
+        """One that was never submitted before, as DER."""
+        with self._guard:
+            self._made += 1
+            return b"\x30\x0a\x02\x08" + self._made.to_bytes(8, "big")
 
     def topic(self) -> str:
         """One that no message had before: so an acknowledgement names its mark."""
         with self._guard:
             self._made += 1
             return f"m/{self._made}"
+
+
+def submit_as_owner(log: Path, token: bytes) -> None:
+    """Submit as another process of the log key's user does."""
+    owner = log.stat()
+    if os.getuid() == 0:
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    submit(log, Kind.TOKEN, token)
 
 
 class Client:
@@ -180,6 +198,7 @@ class Rig:
             return self.end(-signal.SIGKILL)
         self.wait_for("started")
         self.wait_for_port()
+        self.submit()
         clients = [Subscriber(self.port, "subscriber", self.seen)]
         clients += [Publisher(self.port, f"publisher-{number}", self.seen) for number in range(2)]
         time.sleep(self.random.uniform(0.05, 0.5))
@@ -187,6 +206,15 @@ class Rig:
         for client in clients:
             client.close()
         return self.end(*((-signal.SIGKILL,) if target == "all" else (1,)))
+
+    def submit(self) -> None:
+        """Hand a token to the log, by a process of its own."""
+        token = self.seen.token()
+        process = multiprocessing.get_context("fork").Process(target=submit_as_owner, args=(self.folder / "log", token))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        self.seen.submitted.append(token)
 
     def wait_for_port(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -211,16 +239,21 @@ class Rig:
             pass
         reader = LogReader(self.folder / "log", read_vkey(self.folder / "log"))
         size = reader.checkpoint.head.size
-        marks = [marked for marked in map(_mark, reader.records(0, size)) if marked]
-        assert self.seen.delivered <= {mark.object_hash for mark in marks}
-        assert self.seen.acknowledged <= {mark.mark.topic for mark in marks}
+        hashes, topics, tokens = set(), set(), []
+        for record in reader.records(0, size):
+            kind = decode_entry(record.entry).kind
+            if kind is Kind.MARK:
+                signed = decode_mark(record.object_bytes)
+                hashes.add(signed.object_hash)
+                topics.add(signed.mark.topic)
+            elif kind is Kind.TOKEN:
+                tokens.append(record.object_bytes)
+        assert self.seen.delivered <= hashes
+        assert self.seen.acknowledged <= topics
+        assert sorted(tokens) == sorted(self.seen.submitted), "each is logged, once"
         return size
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill("all")
             self.process.wait()
-
-
-def _mark(record: Any) -> SignedMark | None:
-    return decode_mark(record.object_bytes) if decode_entry(record.entry).kind is Kind.MARK else None

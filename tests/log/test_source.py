@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -101,17 +102,32 @@ LIES: dict[str, tuple[Change, str]] = {
         "before",
     ),
     "time goes back": (lambda o: o.mark(time_ns=1), "its time is before"),
-    "checkpoint that is longer than what precedes": (
-        lambda o: o.mark(checkpoint=Checkpoint(99, b"r" * 32)),
-        "only 3 entries precede",
-    ),
-    "checkpoint of another log": (lambda o: o.mark(checkpoint=Checkpoint(2, b"r" * 32)), "not of this log"),
     "not a mark": (lambda o: o.record(M, 3, b"garbage"), "COSE_Sign1"),
     "statement as a mark": (lambda o: o.record(M, 3, o.broker.epoch.countersigned), "typ"),  # type: ignore[union-attr]
     "a seal": (lambda o: o.record(Kind.SEAL, 2, b"seal"), "seals are not logged"),
     "end of another mark": (lambda o: o.end(last=b"l" * 32), "the end covers"),
     "end that time left behind": (lambda o: o.end(time_ns=1), "its time is before"),
 }
+
+
+@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize(("size", "says"), [(99, "only 3 entries precede"), (2, "not of this log")])
+def test_a_mark_that_names_what_this_log_never_was_stops_it(
+    operator: Operator, size: int, says: str, alive: bool
+) -> None:
+    """The plugin has seen a checkpoint of this key: another history would be the second."""
+    operator.start()
+    operator.mark(2)
+    operator.mark(checkpoint=Checkpoint(size, b"r" * 32))
+    plugin = disk.open_folder(operator.spool / "0000000001") if alive else None
+    if plugin is not None:
+        disk.lock(plugin, 0)
+    for _ in range(2):
+        with operator.open() as log, pytest.raises(LogError, match=f"{says}.*a new log with a new origin"):
+            log.round()
+    assert logged(operator) == []
+    if plugin is not None:
+        os.close(plugin)
 
 
 def lie(operator: Operator, name: str) -> str:

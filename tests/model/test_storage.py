@@ -16,6 +16,9 @@ from .explore import Exploration, explore
 from .state import Rules
 from .step import STEPS
 
+NOT_COVERED = {"I0", "D3"}
+"""As the spec says: tests/log/test_incoming.py and tests/log/test_retention.py crash there."""
+
 SPEC = Path(__file__).resolve().parents[2] / "spec" / "log-storage.md"
 
 
@@ -29,8 +32,9 @@ def check(rules: Rules) -> Exploration:
 
 def test_the_steps_are_those_of_the_spec():
     rows = re.findall(r"^\| ([A-Z]\d) \| (?:launcher|plugin|log) \| (.+) \|$", SPEC.read_text("utf-8"), re.MULTILINE)
-    assert dict(rows) == STEPS
-    assert [step for step, _ in rows] == list(STEPS)
+    modelled = [(step, what) for step, what in rows if step not in NOT_COVERED]
+    assert dict(modelled) == STEPS
+    assert [step for step, _ in modelled] == list(STEPS)
 
 
 def test_the_protocol_holds_within_small_bounds_and_every_step_is_taken():

@@ -11,11 +11,12 @@ from sigillo import disk
 from sigillo.cli.source import FileError, chunks, naming, read_at_most, read_policy
 from sigillo.core.accusation import Accusation, encode_accusation, prove
 from sigillo.core.checkpoint import decode_checkpoint
-from sigillo.core.contradiction import Source, find
+from sigillo.core.contradiction import Source, Tiles, find
 from sigillo.core.errors import AccusationError
 from sigillo.core.line import split_lines
 from sigillo.core.note import MAX_NOTE
 from sigillo.core.policy import Policy
+from sigillo.log.public import PublicLog
 from sigillo.report.escape import escape
 
 _REMEDY = "get the file again, or ask whoever made it"
@@ -31,6 +32,7 @@ Exit codes: 0 found, 1 nothing found, 2 unreadable or misused.
 Examples:
   sigillo accuse mine.jsonl theirs.jsonl --policy policy.toml -o accusation.json
   sigillo accuse evidence.jsonl checkpoint --policy policy.toml
+  sigillo accuse evidence.jsonl operator/log/public --policy policy.toml
   sigillo verify accusation.json --policy policy.toml
 """,
 )
@@ -41,6 +43,9 @@ Examples:
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def command(*, first: Path, second: Path, policy: Path, output: Path | None, force: bool) -> int:
     """Compare two evidence files, or one and a checkpoint: has their operator signed things that contradict each other?
+
+    In place of a checkpoint it takes a folder with the public files of the log (checkpoint, tile/), and looks for each
+    mark there.
 
     What is found proves misbehaviour to anyone who trusts the same keys; `sigillo verify` reads it.
     """
@@ -70,6 +75,9 @@ def _candidates(first: Path, second: Path) -> Iterable[Accusation]:
 
 
 def _source(path: Path) -> Source:
+    if path.is_dir():
+        public = PublicLog(path)
+        return Source(checkpoint=public.checkpoint(), tiles=Tiles(public.entry, public.read))
     if read_at_most(path, 0)[:1].startswith(_EVIDENCE):
         return Source(lambda: split_lines(chunks(path)))
     return Source(checkpoint=decode_checkpoint(read_at_most(path, MAX_NOTE)))

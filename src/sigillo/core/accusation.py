@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.checkpoint import TreeHead, decode_checkpoint, verify_checkpoint
+from sigillo.core.entry import Kind, LogEntry, decode_entry
 from sigillo.core.epoch import decode_epoch_end, decode_statement
 from sigillo.core.errors import AccusationError, DecodeError, MerkleError, SignatureError, VerificationError
 from sigillo.core.evidence import Members, canonical, canonical_object
+from sigillo.core.heads import Head, decode_head_proof, decode_heads, verify_head_proof
 from sigillo.core.line import MAX_LINE
 from sigillo.core.mark import Checkpoint, SignedMark, decode_mark
-from sigillo.core.merkle import CompactRange
+from sigillo.core.merkle import CompactRange, verify_inclusion
 from sigillo.core.policy import Policy
 from sigillo.core.signature import verify_by_epoch_key
+from sigillo.core.statement import HowEnded
 from sigillo.core.step import check_log_key, check_statement
 from sigillo.core.trusted import VerifiedStatement
 
@@ -29,29 +32,37 @@ MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkpoints": ("first", "second", "prefix", "rest"),
     "mark-checkpoint": ("statement", "mark", "checkpoint", "prefix", "rest"),
     "statement-checkpoint": ("statement", "checkpoint", "prefix", "rest"),
+    "mark-next": ("statement", "mark", "next"),
+    "mark-entry": ("statement", "mark", "checkpoint", "index", "entry", "path"),
+    "mark-gap": ("statement", "mark", "checkpoint", "index", "entry", "path", "after", "after_path"),
+    "mark-heads": ("statement", "mark", "checkpoint", "index", "heads", "path", "proof"),
 }
 """By kind, its members."""
+
+_HASHES: Final = frozenset({"prefix", "rest", "path", "after_path"})
 
 
 @dataclass(frozen=True, slots=True)
 class Accusation:
     """A kind of ``MEMBERS`` and its objects by member: bytes (a checkpoint as UTF-8), not decoded and not verified.
 
-    *prefix* and *rest*: of the larger tree, where the kind is about a prefix.
+    *hashes*: lists of 32 bytes, by member; *index*: of the entry, where the kind has one.
     """
 
     kind: str
     objects: Mapping[str, bytes]
-    prefix: tuple[bytes, ...] = ()
-    rest: tuple[bytes, ...] = ()
+    hashes: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    index: int = 0
 
 
 def encode_accusation(accusation: Accusation) -> bytes:
     """The line, with its LF. Raises DecodeError for one that would not be read."""
     value: dict[str, Any] = {"format": FORMAT, "version": VERSION, "kind": accusation.kind}
     for member in MEMBERS[accusation.kind]:
-        if member in ("prefix", "rest"):
-            value[member] = [base64url_encode(item) for item in getattr(accusation, member)]
+        if member in _HASHES:
+            value[member] = [base64url_encode(item) for item in accusation.hashes[member]]
+        elif member == "index":
+            value[member] = accusation.index
         elif _is_note(accusation.kind, member):
             value[member] = accusation.objects[member].decode("utf-8")
         else:
@@ -77,10 +88,10 @@ def decode_accusation(data: bytes) -> Accusation:
     objects = {
         member: fields.text(member).encode("utf-8") if _is_note(kind, member) else fields.binary(member)
         for member in members
-        if member not in ("prefix", "rest")
+        if member not in _HASHES and member != "index"
     }
-    lists = (fields.hashes("prefix"), fields.hashes("rest")) if "prefix" in members else ((), ())
-    return Accusation(kind, objects, *lists)
+    hashes = {member: fields.hashes(member) for member in members if member in _HASHES}
+    return Accusation(kind, objects, hashes, fields.integer("index") if "index" in members else 0)
 
 
 def is_accusation(data: bytes) -> bool:
@@ -161,6 +172,66 @@ def _named(accusation: Accusation, policy: Policy, verified: VerifiedStatement, 
     return f"{_who(verified)}: {what} names {history}"
 
 
+def _mark_next(accusation: Accusation, policy: Policy) -> str:
+    verified = _statement(accusation.objects["statement"], policy)
+    following = _statement(accusation.objects["next"], policy)
+    mark, previous = _mark(accusation.objects["mark"], verified).mark, following.own.statement.previous
+    _require(following.operator == verified.operator, "the next statement is of another operator")
+    _require(previous is not None and previous.epoch_id == verified.own.epoch_id, "the next statement follows another")
+    assert previous
+    _require(previous.ended is not HowEnded.LOGGED_UP_TO, "the next statement says that later marks may exist")
+    _require(mark.sequence > previous.last_sequence, "the next statement covers the mark")
+    ended = f"epoch {_number(verified)} ended with mark {previous.last_sequence}"
+    return f"{_who(verified)}: the next statement says that {ended}, and there is a mark {mark.sequence}"
+
+
+def _mark_entry(accusation: Accusation, policy: Policy) -> str:
+    verified, signed, head = _mark_and_head(accusation, policy)
+    entry = decode_entry(accusation.objects["entry"])
+    place = (Kind.MARK, _number(verified), signed.mark.sequence)
+    _require((entry.kind, entry.epoch, entry.sequence) == place, "the entry is not that of a mark with its number")
+    _require(entry.object_hash != signed.object_hash, "the mark is logged")
+    _included(accusation, head, entry)
+    what = f"mark {signed.mark.sequence} of epoch {_number(verified)}"
+    return f"{_who(verified)}: entry {accusation.index} of the log is another {what}"
+
+
+def _mark_gap(accusation: Accusation, policy: Policy) -> str:
+    verified, signed, head = _mark_and_head(accusation, policy)
+    before, after = (decode_entry(accusation.objects[member]) for member in ("entry", "after"))
+    place = _number(verified), signed.mark.sequence
+    _require((before.epoch, before.sequence) < place, "the first entry does not come before the mark")
+    _require(after.epoch == place[0], "the second entry is of another epoch")
+    _require(after.sequence >= place[1], "the second entry comes before the mark")
+    _require(after.kind is not Kind.MARK or after.sequence > place[1], "the second entry is a mark with that number")
+    _included(accusation, head, before)
+    _included(accusation, head, after, 1, "after_path")
+    what = f"mark {place[1]} of epoch {place[0]}, though the epoch goes on there"
+    return f"{_who(verified)}: entries {accusation.index} and {accusation.index + 1} of the log leave out {what}"
+
+
+def _mark_heads(accusation: Accusation, policy: Policy) -> str:
+    verified, signed, log_head = _mark_and_head(accusation, policy)
+    heads, mark = decode_heads(accusation.objects["heads"]), signed.mark
+    _require(heads.epoch_id == verified.own.epoch_id, "the heads are of another epoch")
+    _require(mark.sequence <= heads.last_sequence, "the heads do not reach the mark")
+    _included(accusation, log_head, LogEntry(Kind.HEADS, _number(verified), heads.last_sequence, heads.object_hash))
+    head = verify_head_proof(decode_head_proof(accusation.objects["proof"]), heads, mark.principal)
+    _require(denies(head, signed), "the heads admit the mark")
+    denied = f"mark {mark.sequence} of epoch {_number(verified)}, which precedes them"
+    return f"{_who(verified)}: the heads in entry {accusation.index} of the log deny {denied}"
+
+
+def denies(head: Head | None, signed: SignedMark) -> bool:
+    """Whether this principal's head, or its absence, contradicts a mark among those that the heads cover."""
+    if head is None:
+        return True
+    mark = signed.mark
+    if (head.count, head.last_sequence, head.last_mark) == (mark.count, mark.sequence, signed.object_hash):
+        return False
+    return head.count <= mark.count or head.last_sequence <= mark.sequence
+
+
 _PROOFS: Final[Mapping[str, Callable[[Accusation, Policy], str]]] = {
     "marks": _marks,
     "statements": _statements,
@@ -168,6 +239,10 @@ _PROOFS: Final[Mapping[str, Callable[[Accusation, Policy], str]]] = {
     "checkpoints": _checkpoints,
     "mark-checkpoint": _mark_checkpoint,
     "statement-checkpoint": _statement_checkpoint,
+    "mark-next": _mark_next,
+    "mark-entry": _mark_entry,
+    "mark-gap": _mark_gap,
+    "mark-heads": _mark_heads,
 }
 
 
@@ -184,6 +259,19 @@ def _mark(data: bytes, verified: VerifiedStatement) -> SignedMark:
     return signed
 
 
+def _mark_and_head(accusation: Accusation, policy: Policy) -> tuple[VerifiedStatement, SignedMark, TreeHead]:
+    """The mark, and a checkpoint of the log of its operator."""
+    verified = _statement(accusation.objects["statement"], policy)
+    signed = _mark(accusation.objects["mark"], verified)
+    head = _head(accusation.objects["checkpoint"], policy)
+    _require(head.origin == verified.operator.log_key.name, "the checkpoint is of another operator's log")
+    return verified, signed, head
+
+
+def _included(accusation: Accusation, head: TreeHead, entry: LogEntry, after: int = 0, path: str = "path") -> None:
+    verify_inclusion(entry.leaf_hash, accusation.index + after, head.size, accusation.hashes[path], head.root)
+
+
 def _head(data: bytes, policy: Policy) -> TreeHead:
     signed = decode_checkpoint(data)
     for operator in policy.operators:
@@ -196,13 +284,13 @@ def _no_prefix(smaller: Checkpoint, larger: TreeHead, accusation: Accusation) ->
     """The tree of *smaller* is no prefix of *larger*'s: the hashes lead to the larger root, and not to the smaller."""
     size = smaller.size
     if size == larger.size:
-        _require(not accusation.prefix + accusation.rest, "hashes where the sizes are equal")
+        _require(not any(accusation.hashes.values()), "hashes where the sizes are equal")
         _require(smaller.root != larger.root, "the two checkpoints are one")
         return
     _require(1 <= size <= larger.size, f"a checkpoint of size {size} says nothing about one of size {larger.size}")
-    whole = CompactRange(0, size, accusation.prefix)
+    whole = CompactRange(0, size, accusation.hashes["prefix"])
     root = whole.root()
-    whole.merge(CompactRange(size, larger.size, accusation.rest))
+    whole.merge(CompactRange(size, larger.size, accusation.hashes["rest"]))
     _require(whole.root() == larger.root, "the hashes do not lead to the root of the larger checkpoint")
     _require(root != smaller.root, "the smaller checkpoint is a prefix of the larger")
 

@@ -23,6 +23,10 @@ class Refusal(SigilloError):
     """An object does not follow what the log has; who read the object says where it was."""
 
 
+class RolledBack(Refusal):
+    """What this log's own objects name is not in it: to sign on would be a second history."""
+
+
 class NotKept(LogError):
     """Retention has deleted the object of an entry."""
 

@@ -19,7 +19,7 @@ from sigillo.core.note import LogKey
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.statement import EpochStatement, HowEnded
 from sigillo.core.submitted import submitted_hash
-from sigillo.log.error import Refusal
+from sigillo.log.error import Refusal, RolledBack
 from sigillo.log.recent import Recent
 
 RootAt = Callable[[int], bytes]
@@ -244,15 +244,19 @@ class History:
         return self.statement.statement
 
     def _check_named(self, named: Checkpoint) -> None:
-        """A checkpoint that an object names is a prefix of this log, no longer than what precedes the object."""
+        """A checkpoint that a signed object names is a prefix of this log, no longer than what precedes the object.
+
+        What was handed out was durable: so no crash, but only a log that is not the one that was, makes it otherwise.
+        Raises RolledBack.
+        """
         if named == self._named:
             return
         if named.size > self.size:
-            raise Refusal(f"it names a checkpoint of size {named.size}, but only {self.size} entries precede it")
+            raise RolledBack(f"it names a checkpoint of size {named.size}, but only {self.size} entries precede it")
         try:
             found = self._root_at(named.size)
         except MerkleError:  # longer than what was ever signed
             found = b""
         if found != named.root:
-            raise Refusal(f"it names a checkpoint of size {named.size} that is not of this log")
+            raise RolledBack(f"it names a checkpoint of size {named.size} that is not of this log")
         self._named = named

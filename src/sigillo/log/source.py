@@ -11,7 +11,7 @@ from sigillo.core.errors import SigilloError
 from sigillo.core.heads import encode_heads
 from sigillo.core.spool import Record
 from sigillo.log.cursor import SpoolCursor
-from sigillo.log.error import LogError, Refusal
+from sigillo.log.error import RESTORED, LogError, Refusal, RolledBack
 from sigillo.log.history import History
 from sigillo.log.incoming import Incoming
 from sigillo.log.store import Item
@@ -117,6 +117,8 @@ class Source:
                     self._admit(record.kind, record.object_bytes, items)
                 if record.kind is Kind.EPOCH_END or len(items) >= limit:
                     return
+        except RolledBack as error:
+            raise LogError(f"{cursor.place}: {error}; {RESTORED}") from None
         except LogError:
             raise
         except SigilloError as error:
