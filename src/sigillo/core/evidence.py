@@ -6,12 +6,12 @@ Reading is a stream of bounded parts: chunks of bytes (any size, from whoever do
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.canonical import HALF_PAIR, canonical, canonical_object
 from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
 from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint
 from sigillo.core.errors import DecodeError, MerkleError
@@ -25,8 +25,6 @@ MAX_CERTIFICATES = 16
 """Certificate lines of one device."""
 MAX_PROOF = 8192
 """Bytes that index and skip add to a line at most: 127 hashes."""
-_MAX_DIGITS = 18
-_HALF_PAIR = "holds half of a surrogate pair, which is no character"
 
 
 Skip = tuple[bytes, ...]
@@ -277,7 +275,7 @@ def decode_note_text(text: str, field: str) -> SignedCheckpoint:
 def decode_line(data: bytes, number: int) -> Line:
     """Decode one line (without its LF); *number* is for errors. Raises DecodeError naming line and member."""
     where = f"line {number}"
-    value = canonical_object(data, where)
+    value = canonical_object(data, where, "; is this evidence?")
     kind = value.get("type")
     fields = Members(value, where)
     decode = _DECODE.get(kind) if isinstance(kind, str) else None
@@ -458,60 +456,6 @@ def _shown(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:32]}…"
 
 
-def canonical_object(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a line that is exactly its canonical form. Raises DecodeError at *where*."""
-    try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_no_key_twice,
-            parse_int=_small_integer,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
-        if not isinstance(value, dict):
-            raise DecodeError(where, "must be a JSON object")
-        again = canonical(value)
-    except UnicodeDecodeError as error:
-        raise DecodeError(where, f"is not UTF-8 (byte {error.start} of the line); is this evidence?") from error
-    except UnicodeEncodeError as error:
-        raise DecodeError(where, _HALF_PAIR) from error
-    except json.JSONDecodeError as error:
-        raise DecodeError(where, f"is not JSON (column {error.colno}: {error.msg}); is this evidence?") from error
-    except RecursionError as error:
-        raise DecodeError(where, "is nested too deeply") from error
-    except _RefusedJsonError as error:
-        raise DecodeError(where, str(error)) from error
-    if again != data:
-        raise DecodeError(where, "is not in canonical form: keys in order, no spaces, no needless escapes")
-    return value
-
-
-class _RefusedJsonError(ValueError):
-    """JSON that the standard library would accept and this format does not."""
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise _RefusedJsonError("has a key twice")
-    return value
-
-
-def _small_integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise _RefusedJsonError("has a number that is out of range")
-    return int(digits)
-
-
-def _refuse_number(_text: str) -> NoReturn:
-    raise _RefusedJsonError("has a number that is not a whole number")
-
-
-def canonical(value: dict[str, Any]) -> bytes:
-    """The canonical form of a JSON object, without LF. Raises UnicodeEncodeError for text that is not UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
-
-
 def fits(line: MessageLine) -> bool:
     """Whether a message can be written as a line, with any skip: 2 MiB hold about 1.5 MiB of payload."""
     at_most = 2 * (len(line.payload or b"") + len(line.mark)) + 6 * len(line.topic) + 100
@@ -535,7 +479,7 @@ def encode_line(line: Line) -> bytes:
     try:
         data = canonical(value) + b"\n"
     except UnicodeEncodeError as error:
-        raise DecodeError("line", _HALF_PAIR) from error
+        raise DecodeError("line", HALF_PAIR) from error
     if len(data) > MAX_LINE:
         raise DecodeError("line", f"has {len(data)} bytes, more than {MAX_LINE}")
     return data
