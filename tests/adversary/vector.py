@@ -1,4 +1,4 @@
-"""Writes vectors/certificate, evidence and policy: `python -m tests.adversary.vector`, after a change of format."""
+"""Writes the vectors that are whole files: `python -m tests.adversary.vector`, after a change of format."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from .log import LoggedStory, logged, logged_file
 from .maker import START, Maker
 from .maker import line as certificate_line
 from .story import Story, certified, honest, messages
+from .vector_build import build_files
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -55,7 +56,7 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates() | accusations()
+    return made | certificates() | accusations() | build_files()
 
 
 def accusations() -> dict[str, bytes]:
@@ -417,7 +418,8 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    folders = (VECTORS / "accusation", VECTORS / "certificate", VECTORS / "evidence", VECTORS / "policy")
+    names = ("accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement")
+    folders = [VECTORS / name for name in names]
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 

@@ -66,3 +66,11 @@ def _refuse_number(_text: str) -> NoReturn:
 def canonical(value: dict[str, Any]) -> bytes:
     """The canonical form of a JSON object, without LF. Raises UnicodeEncodeError for text that is not UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def encode_object(value: dict[str, Any], where: str) -> bytes:
+    """As `canonical`; raises DecodeError at *where*."""
+    try:
+        return canonical(value)
+    except UnicodeEncodeError as error:
+        raise DecodeError(where, HALF_PAIR) from error

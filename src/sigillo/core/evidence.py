@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
-from sigillo.core.canonical import HALF_PAIR, canonical, canonical_object
+from sigillo.core.canonical import canonical_object, encode_object
 from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
 from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint
 from sigillo.core.errors import DecodeError, MerkleError
@@ -476,10 +476,7 @@ def encode_line(line: Line) -> bytes:
         value["skip"] = [base64url_encode(item) for item in line.skip]
     if isinstance(line, EntryLine) and line.index is not None:
         value["index"] = line.index
-    try:
-        data = canonical(value) + b"\n"
-    except UnicodeEncodeError as error:
-        raise DecodeError("line", HALF_PAIR) from error
+    data = encode_object(value, "line") + b"\n"
     if len(data) > MAX_LINE:
         raise DecodeError("line", f"has {len(data)} bytes, more than {MAX_LINE}")
     return data
