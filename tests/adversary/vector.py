@@ -16,7 +16,7 @@ from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signin
 from sigillo.core.contradiction import Source, find
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind
-from sigillo.core.evidence import CertificateLine, Line
+from sigillo.core.evidence import CertificateLine, Line, ManifestLine, RebuildLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
@@ -24,10 +24,12 @@ from sigillo.core.statement import PrincipalSource
 
 from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
-from ..core.policy_case import MINIMAL, REFUSED
+from ..core.policy_case import MINIMAL, REBUILT, REFUSED
 from ..vector.file import Value, format_vector
 from .accused import pairs
 from .broker import HASHES, NOW_NS, SECOND, evidence_file
+from .builder import signed_manifest, signed_statement
+from .built import built
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
 from .log import LoggedStory, logged, logged_file
@@ -52,6 +54,7 @@ def files() -> dict[str, bytes]:
     made |= {f"evidence/reject/unreadable-{name}.jsonl": data for name, data in unreadable().items()}
     made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
     made["policy/accept/minimal.toml"] = MINIMAL.encode()
+    made["policy/accept/rebuilt.toml"] = REBUILT.encode()
     made["policy/accept/whole.toml"] = encode_policy(relaxed()[1]).encode()
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
@@ -152,6 +155,7 @@ def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
         "repeat-after-crash": repeated(),
         "relaxed": relaxed(),
         "certified": certified_keys(),
+        "rebuilt": (built().file(), built().policy),
         "logged": (logged().log.file(), logged().policy),
         "logged-not-held": not_held(),
     }
@@ -207,6 +211,9 @@ def unreadable() -> dict[str, bytes]:
         "certificate-after-an-epoch": evidence_file([*base().broker.lines[:1], certificate, *base().broker.lines[1:]]),
         "certificate-twice": evidence_file([certificate, certificate, *base().broker.lines]),
         "certificate-that-is-none": evidence_file([CertificateLine("crate-3", (b"0\0",)), *base().broker.lines]),
+        "rebuild-before-any-manifest": evidence_file([*built().shared[1:], *base().broker.lines]),
+        "manifest-after-an-epoch": evidence_file([*base().broker.lines, built().shared[0]]),
+        "manifest-that-is-none": evidence_file([ManifestLine("{}\n"), *base().broker.lines]),
         "version-2": data.replace(b'"version":1', b'"version":2'),
         "wrong-count-of-messages": data.replace(b'"messages":2', b'"messages":3'),
         "wrong-count-of-epochs": data.replace(b'"epochs":1', b'"epochs":2'),
@@ -320,9 +327,22 @@ def not_verified() -> dict[str, bytes]:
     made["11-number-twice"] = story.broker.file()
     made |= logged_lies()
     made |= {f"14-{name}": data for name, data in not_in_the_log().items()}
+    made |= not_rebuilt()
     for part in HASHES:
         start(f"12-another-{part}", **{f"{part}_hash": b"\x77" * 32})
     return made
+
+
+def not_rebuilt() -> dict[str, bytes]:
+    """Manifests and statements that do not hold; the reject policy has neither builder nor rebuilder."""
+    story = built()
+    signature = json.loads(story.manifest)["signatures"][0]["sig"]
+    broken = story.manifest.decode().replace(signature, "A" * 86 + "==")
+    other = RebuildLine(signed_statement(signed_manifest(), "Rebuilder A", "rebuilder A").decode())
+    return {
+        "12-manifest-not-signed": evidence_file([ManifestLine(broken), *base().broker.lines]),
+        "12-statement-about-another-manifest": evidence_file([story.shared[0], other, *base().broker.lines]),
+    }
 
 
 def logged_base() -> LoggedStory:

@@ -12,6 +12,8 @@ from sigillo.core.policy import decode_policy
 from sigillo.report.exhibit import pem
 
 from ..adversary.broker import HASHES, Broker, evidence_file
+from ..adversary.builder import dsse_key
+from ..adversary.built import built
 from ..adversary.device import Device
 from ..adversary.maker import Maker
 from ..adversary.story import certified
@@ -64,6 +66,43 @@ def test_options_reach_the_policy(folder: Path) -> None:
     assert policy.clock.max_error_ns == 250_000_000
     assert policy.permissions() == ("clock.allow_unknown_bound", "clock.allow_unsynchronised")
     assert answer.out.count("warning: ") == 5
+
+
+def test_a_policy_that_trusts_a_builder_and_rebuilders(folder: Path) -> None:
+    """Names and keys come from what they signed; the operator's own hashes of programs no longer count."""
+    story = built()
+    (folder / "manifest.json").write_bytes(story.manifest)
+    (folder / "e.jsonl").write_bytes(story.file())
+    options = ["--devices", folder / "devices", "--builder", folder / "manifest.json"]
+    for at, statement in enumerate(story.statements):
+        (folder / f"{at}.json").write_bytes(statement)
+        options += ["--rebuilder", folder / f"{at}.json"]
+    answer = sigillo(*arguments(folder, *options))
+    assert (answer.code, answer.err) == (0, "")
+    for party in (*story.trust.builders, *story.trust.rebuilders[:2]):
+        assert party.key.fingerprint in answer.out
+    assert "warning" not in answer.out
+    policy = decode_policy((folder / "policy.toml").read_bytes())
+    assert policy.build.quorum == 2
+    assert policy.operators[0].reference_values.keys() == {"configuration"}
+    assert sigillo("verify", folder / "e.jsonl", "--policy", folder / "policy.toml").code == 0
+    shown = json.loads(sigillo("policy", "check", folder / "policy.toml", "--json").out)
+    assert [party["name"] for party in shown["rebuilders"]] == ["Rebuilder A", "Rebuilder B"]
+
+
+def test_a_manifest_that_its_key_did_not_sign_makes_no_policy(folder: Path) -> None:
+    name = b'"keyid":"' + dsse_key("builder").raw.hex().encode()
+    forged = built().manifest.replace(name, b'"keyid":"' + dsse_key("another").raw.hex().encode())
+    (folder / "manifest.json").write_bytes(forged)
+    options = ["--devices", folder / "devices", "--builder", folder / "manifest.json"]
+    refused(*arguments(folder, *options), says="manifest.json: signature: ")
+
+
+def test_a_builder_alone_is_warned_about(folder: Path) -> None:
+    (folder / "manifest.json").write_bytes(built().manifest)
+    answer = sigillo(*arguments(folder, "--devices", folder / "devices", "--builder", folder / "manifest.json"))
+    assert answer.code == 0
+    assert "warning: a builder and no rebuilder: nothing will be verified" in answer.out
 
 
 def test_a_policy_that_trusts_a_maker(folder: Path) -> None:

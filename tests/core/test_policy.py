@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.errors import PolicyError
 from sigillo.core.note import LogKey
@@ -34,6 +35,7 @@ from sigillo.core.policy import (
 from sigillo.core.published import decode_published
 
 from ..adversary.broker import HASHES
+from ..adversary.builder import dsse_key
 from ..adversary.device import ed25519_key
 from ..adversary.maker import Maker
 from .policy_case import BROKER, KEY, KEYS, MAKER, MINIMAL, REFUSED, WITH_MAKER
@@ -43,6 +45,18 @@ device_id = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="".join(_NOT_IN_A_LEVEL)), min_size=1, max_size=40
 )
 hashes = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=3).map(tuple)
+
+
+def parties(kind: str) -> st.SearchStrategy[tuple[BuilderTrust, ...]]:
+    return st.lists(name, max_size=3).map(
+        lambda names: tuple(BuilderTrust(f"{each}{at}", dsse_key(f"{kind} {at}")) for at, each in enumerate(names))
+    )
+
+
+build = st.one_of(
+    st.builds(BuildTrust, parties("builder")),
+    st.builds(BuildTrust, parties("b").filter(bool), parties("r").filter(bool), st.just(1)),
+)
 
 
 @st.composite
@@ -70,7 +84,7 @@ def policies(draw: st.DrawFn) -> Policy:
         if (bits := draw(st.sampled_from((8, 64))))
     )
     clock = ClockTrust(draw(st.integers(1, MAX_ERROR_NS)), draw(st.booleans()), draw(st.booleans()))
-    return Policy(operators, clock, devices, MissingTrust(draw(st.booleans()), draw(st.booleans())), makers)
+    return Policy(operators, clock, devices, MissingTrust(*draw(st.tuples(*[st.booleans()] * 4))), makers, draw(build))
 
 
 @given(policies())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,8 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.cli.source import FileError, naming, read_at_most, read_policy
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.certificate import decode_authority
-from sigillo.core.errors import PolicyError
+from sigillo.core.dsse import MAX_ENVELOPE, Envelope, verify_envelope
+from sigillo.core.errors import DecodeError, PolicyError, SignatureError
+from sigillo.core.manifest import decode_manifest
 from sigillo.core.policy import (
     ClockTrust,
     DeviceTrust,
@@ -21,11 +25,12 @@ from sigillo.core.policy import (
     Policy,
     check_topic_level,
     decode_duration,
-    decode_name,
     decode_policy,
     encode_policy,
 )
 from sigillo.core.published import MAX_BYTES, decode_published
+from sigillo.core.rebuild import decode_rebuild
+from sigillo.core.table import decode_name
 from sigillo.device.key import load_certificate, load_public_key
 from sigillo.report.trust import policy_json, render_policy
 
@@ -44,6 +49,8 @@ def command() -> None:
 Examples:
   sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem -o policy.toml
   sigillo policy new --operator operator.toml --devices devices --max-error 500ms -o policy.toml
+  sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem --builder manifest.json \
+    --rebuilder rebuild-a.json --rebuilder rebuild-b.json -o policy.toml
   sigillo policy new --operator operator.toml --maker Acme=acme-ca.pem --device crate-1=maker:Acme -o policy.toml
 """,
 )
@@ -60,6 +67,11 @@ Examples:
 @click.option(
     "--hardware", multiple=True, metavar="NAME", help="Believe this maker that its keys cannot leave hardware."
 )
+@click.option("--builder", "builders", type=_PATH, multiple=True, help="A build manifest, whose builder is trusted.")
+@click.option(
+    "--rebuilder", "rebuilders", type=_PATH, multiple=True, help="A rebuild statement, whose rebuilder is trusted."
+)
+@click.option("--quorum", type=int, help="How many rebuilders must have made the same; all of them if not given.")
 @click.option("--max-error", default="1s", show_default=True, help="Largest clock error of a mark that counts.")
 @click.option("--allow-unsynchronised", is_flag=True, help="Accept marks of a clock that is not synchronised.")
 @click.option("--allow-unknown-bound", is_flag=True, help="Accept marks of a clock whose error nobody bounds.")
@@ -79,6 +91,9 @@ def new(
     registry: Path | None,
     makers: tuple[str, ...],
     hardware: tuple[str, ...],
+    builders: tuple[Path, ...],
+    rebuilders: tuple[Path, ...],
+    quorum: int | None,
     max_error: str,
     allow_unsynchronised: bool,
     allow_unknown_bound: bool,
@@ -88,15 +103,17 @@ def new(
 ) -> None:
     """Make a policy from what an operator published and the devices' public keys.
 
-    Prints every fingerprint, to compare with its owner over another channel: a policy is only as good as that.
+    Prints every fingerprint, to compare with its owner over another channel: a policy is only as good as that. With
+    --builder, executable and plugin are what a manifest says, and not what the operator published.
     """
     bits = int(sequence_bits)
     trusted = _makers(makers, hardware)
     devices = [*_named(pairs, bits, trusted), *(_registered(registry, bits) if registry else ())]
     try:
         clock = ClockTrust(decode_duration(max_error, "--max-error"), allow_unknown_bound, allow_unsynchronised)
-        published = tuple(_published(path) for path in operators)
-        policy = Policy(published, clock, tuple(devices), makers=tuple(trusted.values()))
+        build = _builds(builders, rebuilders, quorum)
+        published = tuple(_published(path, built=bool(builders)) for path in operators)
+        policy = Policy(published, clock, tuple(devices), makers=tuple(trusted.values()), build=build)
     except PolicyError as error:
         raise FileError(f"the policy cannot be made: {error}") from error
     text = encode_policy(policy).encode()
@@ -125,9 +142,39 @@ def check(file: Path, as_json: bool) -> None:
         click.echo(render_policy(policy), nl=False)
 
 
-def _published(path: Path) -> OperatorTrust:
+def _published(path: Path, *, built: bool) -> OperatorTrust:
+    """*built*: a builder says what executable and plugin are."""
     with naming(path, "the operator finds it in published/operator.toml"):
-        return decode_published(read_at_most(path, MAX_BYTES))
+        found = decode_published(read_at_most(path, MAX_BYTES))
+    values = {part: hashes for part, hashes in found.reference_values.items() if not built or part == "configuration"}
+    return dataclasses.replace(found, reference_values=values)
+
+
+def _builds(builders: Sequence[Path], rebuilders: Sequence[Path], quorum: int | None) -> BuildTrust:
+    """Names and keys of who signed these files. Raises FileError, PolicyError."""
+    trusted = [_signer(path, _manifest_signer) for path in builders]
+    again = [_signer(path, _rebuild_signer) for path in rebuilders]
+    return BuildTrust(tuple(trusted), tuple(again), len(again) or None if quorum is None else quorum)
+
+
+def _signer(path: Path, read: Callable[[bytes], tuple[str, Envelope]]) -> BuilderTrust:
+    with naming(path):
+        name, envelope = read(read_at_most(path, MAX_ENVELOPE))
+        try:
+            verify_envelope(envelope)
+        except SignatureError as error:
+            raise DecodeError("signature", error.reason) from error
+    return BuilderTrust(name, envelope.key)
+
+
+def _manifest_signer(data: bytes) -> tuple[str, Envelope]:
+    signed = decode_manifest(data)
+    return signed.manifest.builder, signed.envelope
+
+
+def _rebuild_signer(data: bytes) -> tuple[str, Envelope]:
+    signed = decode_rebuild(data)
+    return signed.statement.rebuilder, signed.envelope
 
 
 def _makers(pairs: Sequence[str], hardware: Sequence[str]) -> dict[str, MakerTrust]:

@@ -7,21 +7,23 @@ from collections.abc import Iterable
 from sigillo.core.ledger import Ledger, StepRecord
 from sigillo.core.policy import Policy
 from sigillo.core.step import REACHED_LEVEL
-from sigillo.core.verdict import LEVEL_SENTENCE, LOG_STEPS, STEPS, Check, Link, Result, Summary, Verdict
+from sigillo.core.verdict import LEVEL_SENTENCE, LOG_STEPS, STEPS, BuiltBy, Check, Link, Result, Summary, Verdict
 from sigillo.core.verify import walk
 
 NO_POLICY = "no policy says whom to trust"
 NO_LOG = Link("log inclusion", "nothing shows that these marks are in a log that others can see")
+NO_REBUILDER = Link("rebuilder", "nobody says that the broker's program was rebuilt from source")
 MISSING_LINKS = (
     Link("time-stamp anchor", "no time-stamp token: the times are the broker's own claim"),
     Link("witness", "one history; a split view would not be seen"),
-    Link("rebuilder", "nobody says that the broker's program was rebuilt from source"),
+    NO_REBUILDER,
     Link("hardware", "no hardware vouches for what ran"),
 )
 LAST_SHOWN = "after a device's last message shown in an epoch only its own numbers show what is missing"
 LAST_WORD = "what never reached the broker only a device's own numbers show, and nothing a loss after its last message"
 _DEVICE_STEPS = (9, 11)
 _CERTIFICATE_STEP = 9
+_BUILD_STEP = 12
 _UNITS = {
     1: "line",
     2: "statement",
@@ -84,10 +86,16 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
         level=REACHED_LEVEL,
         summary=summary,
         checks=checks,
-        missing=MISSING_LINKS if ledger.has_log else (NO_LOG, *MISSING_LINKS),
+        missing=_missing(summary, has_log=ledger.has_log),
         relaxations=ledger.relaxations(),
         limits=(*ledger.limits(), *(() if ledger.has_log else (LAST_SHOWN,)), LAST_WORD),
     )
+
+
+def _missing(summary: Summary, *, has_log: bool) -> tuple[Link, ...]:
+    links = MISSING_LINKS if has_log else (NO_LOG, *MISSING_LINKS)
+    rebuilt = summary.rebuilt_count == summary.epoch_count
+    return tuple(link for link in links if not (rebuilt and link is NO_REBUILDER))
 
 
 def _check(step: int, record: StepRecord, summary: Summary, policy: Policy | None) -> Check:
@@ -112,18 +120,25 @@ def _liars(step: int, summary: Summary, policy: Policy | None) -> tuple[tuple[st
     """Alternatives of smallest sets: any one set, lying together, makes the line false.
 
     Each device speaks for itself alone, each maker for the keys that it certifies, and each operator for its own epochs
-    and the times in them, by which certificates are judged: so every set has one party.
+    and the times in them, by which certificates are judged: so these sets have one party. A build is what its builder
+    and everyone who made it again say.
     """
     if step == 1:
         return ()
     if policy is None:
         return (("whoever made the keys in this file",),)
     operators = tuple((f"operator {name}",) for name in summary.operators)
+    if step == _BUILD_STEP:
+        return (*operators, *(_builders(built) for built in summary.built))
     if step not in _DEVICE_STEPS:
         return operators
     devices = tuple((f"device {device.id}",) for device in summary.devices)
     makers = tuple((f"maker {name}",) for name in _makers(summary, policy))
     return (*devices, *makers, *(operators if makers and step == _CERTIFICATE_STEP else ()))
+
+
+def _builders(built: BuiltBy) -> tuple[str, ...]:
+    return (f"builder {built.builder}", *(f"rebuilder {name}" for name in built.rebuilders))
 
 
 def _makers(summary: Summary, policy: Policy) -> Iterable[str]:

@@ -23,6 +23,8 @@ FORMAT = "sigillo-evidence"
 VERSION = 1
 MAX_CERTIFICATES = 16
 """Certificate lines of one device."""
+MAX_MANIFESTS = 16
+MAX_REBUILDS = 64
 MAX_PROOF = 8192
 """Bytes that index and skip add to a line at most: 127 hashes."""
 
@@ -51,6 +53,22 @@ class CertificateLine:
     def order(self) -> tuple[bytes, tuple[bytes, ...]]:
         """What lines of this kind ascend by."""
         return self.device.encode(), self.chain
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLine:
+    """A build manifest (text of its file)."""
+
+    manifest: str
+    kind: Literal["manifest"] = "manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildLine:
+    """A rebuild statement (text of its file) about a manifest above it."""
+
+    statement: str
+    kind: Literal["rebuild"] = "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +150,7 @@ class Trailer:
 EntryLine = EpochLine | MessageLine | EndLine | HeadsLine
 """A line that stands for an entry of the log."""
 
-Line = Header | CertificateLine | EntryLine | HeadLine | StopLine | Trailer
+Line = Header | CertificateLine | ManifestLine | RebuildLine | EntryLine | HeadLine | StopLine | Trailer
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +164,10 @@ class NumberedLine:
 def decode_lines(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
     """Decode the lines of an evidence file (without LF), in order, one at a time.
 
-    Checks what one can see without looking into the COSE objects: canonical JSON, members and types, the header
-    first, then certificates in their order, an epoch before the first message, at least one message, the trailer last
-    with the right counts; of a log proof that its lines ascend and every skip has as many hashes as it takes.
+    Checks what one can see without looking into the objects: canonical JSON, members and types, the header first, then
+    certificates, manifests and rebuild statements in their order, an epoch before the first message, at least one
+    message, the trailer last with the right counts; of a log proof that its lines ascend and every skip has as many
+    hashes as it takes.
 
     Raises:
         DecodeError: naming line and member.
@@ -173,6 +192,8 @@ class _Read:
     epochs: int = 0
     messages: int = 0
     certificates: int = 0
+    manifests: int = 0
+    rebuilds: int = 0
     of_device: int = 0  # certificate lines in a row that are of the same device
     ended: bool = False  # the newest epoch has its end
     log: bool = False
@@ -187,6 +208,10 @@ class _Read:
             self.log = line.log
         elif isinstance(line, CertificateLine):
             self._certificate(line, where)
+        elif isinstance(line, ManifestLine):
+            self._manifest(line, where)
+        elif isinstance(line, RebuildLine):
+            self._rebuild(line, where)
         elif isinstance(line, Trailer):
             self._trailer(line, where)
         elif isinstance(line, HeadLine):
@@ -205,6 +230,22 @@ class _Read:
         if self.of_device > MAX_CERTIFICATES:
             raise DecodeError(where, f"is one more than {MAX_CERTIFICATES} certificates of one device")
         self.certificates += 1
+
+    def _manifest(self, line: ManifestLine, where: str) -> None:
+        before = self.last.manifest.encode() if isinstance(self.last, ManifestLine) else b""
+        if not isinstance(self.last, Header | CertificateLine | ManifestLine) or before >= line.manifest.encode():
+            raise DecodeError(where, "manifests stand after the certificates, each once, in order of their bytes")
+        self.manifests += 1
+        if self.manifests > MAX_MANIFESTS:
+            raise DecodeError(where, f"is one more than {MAX_MANIFESTS} manifests")
+
+    def _rebuild(self, line: RebuildLine, where: str) -> None:
+        before = self.last.statement.encode() if isinstance(self.last, RebuildLine) else b""
+        if not isinstance(self.last, ManifestLine | RebuildLine) or before >= line.statement.encode():
+            raise DecodeError(where, "rebuild statements stand after the manifests, each once, in order of their bytes")
+        self.rebuilds += 1
+        if self.rebuilds > MAX_REBUILDS:
+            raise DecodeError(where, f"is one more than {MAX_REBUILDS} rebuild statements")
 
     def _entry(self, line: EntryLine, where: str) -> None:
         if isinstance(line, EpochLine):
@@ -294,6 +335,16 @@ def _header(fields: Members) -> Header:
 def _certificate(fields: Members) -> CertificateLine:
     fields.exactly({"device", "chain"})
     return CertificateLine(fields.device("device"), fields.chain("chain"))
+
+
+def _manifest(fields: Members) -> ManifestLine:
+    fields.exactly({"manifest"})
+    return ManifestLine(fields.text("manifest"))
+
+
+def _rebuild(fields: Members) -> RebuildLine:
+    fields.exactly({"statement"})
+    return RebuildLine(fields.text("statement"))
 
 
 def _epoch(fields: Members) -> EpochLine:
@@ -442,6 +493,8 @@ class Members:
 _DECODE: Mapping[str, Callable[[Members], Line]] = {
     "header": _header,
     "certificate": _certificate,
+    "manifest": _manifest,
+    "rebuild": _rebuild,
     "epoch": _epoch,
     "message": _message,
     "end": _end,
@@ -472,7 +525,7 @@ def encode_line(line: Line) -> bytes:
     with text that is not UTF-8.
     """
     value: dict[str, Any] = {"type": line.kind, **_own_members(line)}
-    if not isinstance(line, Header | CertificateLine | HeadLine) and line.skip:
+    if isinstance(line, EntryLine | StopLine | Trailer) and line.skip:
         value["skip"] = [base64url_encode(item) for item in line.skip]
     if isinstance(line, EntryLine) and line.index is not None:
         value["index"] = line.index
@@ -488,6 +541,10 @@ def _own_members(line: Line) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, "log": line.log}
     if isinstance(line, CertificateLine):
         return {"device": line.device, "chain": [base64url_encode(certificate) for certificate in line.chain]}
+    if isinstance(line, ManifestLine):
+        return {"manifest": line.manifest}
+    if isinstance(line, RebuildLine):
+        return {"statement": line.statement}
     if isinstance(line, EpochLine):
         return {"statement": base64url_encode(line.statement)}
     if isinstance(line, MessageLine):

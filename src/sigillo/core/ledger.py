@@ -18,6 +18,7 @@ from sigillo.core.verdict import (
     LOG_STEPS,
     MAX_LISTED,
     STEPS,
+    BuiltBy,
     DeviceSummary,
     EpochSummary,
     Finding,
@@ -34,6 +35,7 @@ CONSEQUENCES = {
     "missing.allow_withheld": "the broker marked messages of these devices that the file lacks",
     "missing.allow_not_held": "the broker marked messages of these devices that nobody kept",
     "missing.allow_lost": "messages that these devices numbered are not in the file",
+    "missing.allow_not_rebuilt": "too few others made this broker's programs again from their source",
     "operator.unsafe_any_build": "nothing says which broker software marked these messages",
 }
 MAX_TEXT = 500
@@ -80,6 +82,8 @@ class Ledger:
         self.principals = Principals()
         self._epochs: list[EpochSummary] = []
         self._operators: dict[str, None] = {}
+        self._built: dict[BuiltBy, None] = {}
+        self._rebuilt_count = 0
         self._epoch_count = self._message_count = self._not_held_count = 0
         self.has_log = False
         self._log: LogSummary | None = None
@@ -178,6 +182,14 @@ class Ledger:
         if self._epoch_count == len(self._epochs):
             self._epochs[-1] = replace(self._epochs[-1], ended=True)
 
+    def built(self, built: BuiltBy, *, rebuilt: bool) -> None:
+        """Who built the programs of the newest epoch. *rebuilt*: enough others made the same."""
+        again = f", made again by {', '.join(built.rebuilders)}" if built.rebuilders else ""
+        self.noted(12, f"executable and plugin of this epoch built by {built.builder}{again}")
+        self._rebuilt_count += rebuilt
+        if len(self._built) < MAX_LISTED:
+            self._built[built] = None
+
     def checkpoint(self, head: TreeHead) -> None:
         """The log that the file is shown under."""
         self._log = LogSummary(head.origin, head.size, head.root)
@@ -228,6 +240,8 @@ class Ledger:
             ),
             operators=tuple(self._operators),
             log=self._log and replace(self._log, complete_to=self._complete_to()),
+            built=tuple(self._built),
+            rebuilt_count=self._rebuilt_count,
         )
 
     def _complete_to(self) -> int | None:

@@ -16,12 +16,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sigillo.core.build_trust import BuildTrust, build_trust_lines, decode_build_trust
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
-from sigillo.core.table import Table, decode_toml, quote
+from sigillo.core.table import Table, decode_name, decode_toml, quote
 
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
@@ -65,11 +66,12 @@ class ClockTrust:
 @dataclass(frozen=True, slots=True)
 class MissingTrust:
     """Which absences the reader accepts: messages withheld from the file, or admitted and not held, and numbers lost
-    by the device's own count."""
+    by the device's own count, and a quorum of rebuilders."""
 
     allow_withheld: bool = False
     allow_lost: bool = False
     allow_not_held: bool = False
+    allow_not_rebuilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Policy:
     devices: tuple[DeviceTrust, ...]
     missing: MissingTrust = MissingTrust()
     makers: tuple[MakerTrust, ...] = ()
+    build: BuildTrust = field(default_factory=BuildTrust)
     _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
 
@@ -156,6 +159,7 @@ class Policy:
             "missing.allow_withheld": self.missing.allow_withheld,
             "missing.allow_not_held": self.missing.allow_not_held,
             "missing.allow_lost": self.missing.allow_lost,
+            "missing.allow_not_rebuilt": self.missing.allow_not_rebuilt,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
         return tuple(name for name, is_given in given.items() if is_given)
@@ -195,8 +199,9 @@ def decode_policy(data: bytes) -> Policy:
     makers = tuple(_each(top, "maker", _maker, []))
     by_name = {maker.name: maker for maker in makers}
     devices = tuple(_each(top, "device", lambda table: _device(table, by_name)))
+    build = decode_build_trust(top)
     top.end()
-    return Policy(operators, clock, devices, missing, makers)
+    return Policy(operators, clock, devices, missing, makers, build=build)
 
 
 def _each(top: Table, name: str, read: Callable[[Table], T], default: list[T] | None = None) -> list[T]:
@@ -215,13 +220,6 @@ def _operator(table: Table) -> OperatorTrust:
     operator = OperatorTrust(name, log_key, level, MappingProxyType(values), any_build)
     table.end()
     return operator
-
-
-def decode_name(text: str, path: str) -> str:
-    """The name of an operator or a maker; PolicyError at *path* unless it has 1…255 bytes."""
-    if not 1 <= len(text.encode()) <= 255:
-        raise PolicyError(path, "must have 1 to 255 bytes")
-    return text
 
 
 def decode_log_key(text: str, path: str) -> LogKey:
@@ -266,6 +264,7 @@ def _missing(table: Table) -> MissingTrust:
         table.take("allow_withheld", bool, False),
         table.take("allow_lost", bool, False),
         table.take("allow_not_held", bool, False),
+        table.take("allow_not_rebuilt", bool, False),
     )
     table.end()
     return missing
@@ -338,6 +337,7 @@ def encode_policy(policy: Policy) -> str:
     lines += ["", "[missing]", f"allow_withheld = {_bool(missing.allow_withheld)}"]
     lines += [f"allow_not_held = {_bool(missing.allow_not_held)}"]
     lines += [f"allow_lost = {_bool(missing.allow_lost)}"]
+    lines += [f"allow_not_rebuilt = {_bool(missing.allow_not_rebuilt)}", *build_trust_lines(policy.build)]
     for maker in policy.makers:
         ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))
         lines += ["", "[[maker]]", f"name = {quote(maker.name)}", f"ca = {quote(ca)}"]

@@ -70,6 +70,13 @@ def decode_toml(data: bytes) -> dict[str, Any]:
         raise PolicyError("file", f"is not valid TOML: {error}") from error
 
 
+def decode_name(text: str, path: str) -> str:
+    """The name of a party; PolicyError at *path* unless it has 1…255 bytes."""
+    if not 1 <= len(text.encode()) <= 255:
+        raise PolicyError(path, "must have 1 to 255 bytes")
+    return text
+
+
 def quote(text: str) -> str:
     """A TOML basic string (TOML 1.0, "String"): control characters escaped, U+007F too, which JSON leaves as it is."""
     escaped = "".join(

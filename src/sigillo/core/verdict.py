@@ -147,10 +147,19 @@ class LogSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltBy:
+    """Who built the programs of an epoch from source, and who made the same again."""
+
+    builder: str
+    rebuilders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What the file holds, by its own account. The tuples list at most ``MAX_LISTED``; the counts are whole.
 
     *not_held_count*: marks that are admitted, whose messages are not held; *message_count* is without them.
+    *built*: by whom the programs of its epochs were, each once; *rebuilt_count*: epochs with the policy's quorum.
     """
 
     epoch_count: int
@@ -163,6 +172,8 @@ class Summary:
     devices: tuple[DeviceSummary, ...]
     operators: tuple[str, ...]
     log: LogSummary | None = None
+    built: tuple[BuiltBy, ...] = ()
+    rebuilt_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from sigillo.core import step
+from sigillo.core import build_step, step
+from sigillo.core.build_step import Builds
+from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import (
     Decoded,
     DecodedCertificate,
@@ -18,7 +20,9 @@ from sigillo.core.decoded import (
     DecodedEpoch,
     DecodedHead,
     DecodedHeads,
+    DecodedManifest,
     DecodedMessage,
+    DecodedRebuild,
     DecodedTrailer,
     decode_objects,
     entry_of,
@@ -106,6 +110,7 @@ class _Walk:
         self._ledger = ledger
         self._epoch: _Epoch | None = None
         self._certificates = Certificates()
+        self._builds = Builds()
         self._contents = Contents()
         self._counters: dict[str, DeviceCounter] = {}
         self._log: Inclusion | None = None
@@ -115,6 +120,10 @@ class _Walk:
         """The next line."""
         if isinstance(decoded, DecodedCertificate):
             self.certificate(decoded)
+        elif isinstance(decoded, DecodedManifest):
+            self.manifest(decoded)
+        elif isinstance(decoded, DecodedRebuild):
+            self.rebuild(decoded)
         elif isinstance(decoded, DecodedEpoch):
             self.epoch(decoded)
         elif isinstance(decoded, DecodedMessage):
@@ -142,6 +151,22 @@ class _Walk:
         except VerificationError as error:
             self._certificates.refuse(device.id, error.reason)
 
+    def manifest(self, decoded: DecodedManifest) -> None:
+        """For step 12: keep it for the epochs that name it."""
+        _, manifest = self._try(build_step.check_manifest, decoded.manifest, self._build_trust)
+        if manifest:
+            self._builds.manifests[manifest.sha256] = manifest
+
+    def rebuild(self, decoded: DecodedRebuild) -> None:
+        """For step 12: keep it for the epochs that name its manifest."""
+        _, rebuild = self._try(build_step.check_rebuild, decoded.rebuild, self._builds, self._build_trust)
+        if rebuild:
+            self._builds.rebuilds.append(rebuild)
+
+    @property
+    def _build_trust(self) -> BuildTrust:
+        return self._policy.build if self._policy else BuildTrust()
+
     def epoch(self, decoded: DecodedEpoch) -> None:
         """Steps 2, 3, 4, 12 to 15."""
         signed = decoded.statement
@@ -166,10 +191,20 @@ class _Walk:
             self._ledger.skipped(12, 13)
             return
         self._log_key = verified.operator.log_key
-        passed, needed_permission = self._run(12, step.check_build, verified)
+        self._build(verified)
+        self._run(13, step.check_level, verified)
+
+    def _build(self, verified: VerifiedStatement) -> None:
+        trust = self._build_trust
+        passed, needed_permission = self._run(12, build_step.check_build, verified, self._builds, trust)
         if passed and needed_permission:
             self._ledger.relaxed("operator.unsafe_any_build")
-        self._run(13, step.check_level, verified)
+        if not trust.builders:
+            return
+        built = self._builds.built_by(verified, trust)
+        rebuilt = self._permit("missing.allow_not_rebuilt", 12, build_step.check_rebuilt, built, trust)
+        if built:
+            self._ledger.built(built, rebuilt=rebuilt)
 
     def _chain(self, own: SelfSignedStatement, before: _Epoch | None) -> None:
         previous = own.statement.previous
@@ -387,6 +422,12 @@ class _Walk:
         Returns whether it passed without.
         """
         self._ledger.ran(number)
+        return self._permit(permission, number, check, *args, **kwargs)
+
+    def _permit(
+        self, permission: str, number: int, check: Callable[P, None], *args: P.args, **kwargs: P.kwargs
+    ) -> bool:
+        """As `_allow`, for what is a part of a step."""
         try:
             check(*args, **kwargs)
         except VerificationError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.policy import BUILD_PARTS, MakerTrust, OperatorTrust, Policy
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration
@@ -14,7 +15,9 @@ _WAIVED = {
     "clock.allow_unknown_bound": "marks count though nobody says how far their times may be off",
     "clock.allow_unsynchronised": "marks count though the kernel said that the clock was not synchronised",
     "missing.allow_withheld": "evidence counts though the broker marked messages that the file lacks",
+    "missing.allow_not_held": "evidence counts though the broker marked messages that nobody kept",
     "missing.allow_lost": "evidence counts though numbers of a device are missing",
+    "missing.allow_not_rebuilt": "builds count though too few others made the same from source",
     "operator.unsafe_any_build": "marks count whichever broker software made them",
 }
 
@@ -28,7 +31,8 @@ def warnings(policy: Policy) -> list[str]:
     """What the policy waives, and what makes it refuse everything."""
     found = [f"{permission}: {_WAIVED[permission]}" for permission in policy.permissions()]
     for operator in policy.operators:
-        absent = [part for part in BUILD_PARTS if part not in operator.reference_values]
+        by_manifest = ("executable", "plugin") if policy.build.builders else ()
+        absent = [part for part in BUILD_PARTS if part not in (*operator.reference_values, *by_manifest)]
         if absent and not operator.unsafe_any_build:
             parts = ", ".join(absent)
             found.append(
@@ -38,6 +42,8 @@ def warnings(policy: Policy) -> list[str]:
             found.append(
                 f'operator "{operator.name}": this version reaches level "declared" only, not "{operator.level}"'
             )
+    if policy.build.builders and not (policy.build.rebuilders or policy.missing.allow_not_rebuilt):
+        found.append("a builder and no rebuilder: nothing will be verified; see [[rebuilder]] in spec/policy.md")
     found += [
         f'device "{device.id}": counts in 8 bits, a loss of 256·k messages in a row is invisible'
         for device in policy.devices
@@ -63,6 +69,9 @@ def policy_json(policy: Policy) -> dict[str, Any]:
         ],
         "clock_max_error_ns": policy.clock.max_error_ns,
         "permissions": list(policy.permissions()),
+        "builders": [_party_json(party) for party in policy.build.builders],
+        "rebuilders": [_party_json(party) for party in policy.build.rebuilders],
+        "rebuilder_quorum": policy.build.quorum,
         "makers": [
             {
                 "name": maker.name,
@@ -90,6 +99,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     for operator in policy.operators:
         yield from _operator(operator)
     yield f"clock: error at most {duration(policy.clock.max_error_ns)}"
+    yield from _builders(policy.build)
     for maker in policy.makers:
         yield from _maker(maker)
     for device in policy.devices:
@@ -102,6 +112,19 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield _COMPARE
     for warning in warnings(policy):
         yield f"warning: {escape(warning)}"
+
+
+def _builders(trust: BuildTrust) -> Iterator[str]:
+    for party in trust.builders:
+        yield f"builder {escape(party.name)}, trusted to say what the broker's programs were built from"
+        yield f"  key  SHA-256 {party.key.fingerprint}"
+    for party in trust.rebuilders:
+        yield f"rebuilder {escape(party.name)}, one of {len(trust.rebuilders)}, of whom {trust.quorum} must agree"
+        yield f"  key  SHA-256 {party.key.fingerprint}"
+
+
+def _party_json(party: BuilderTrust) -> dict[str, str]:
+    return {"name": party.name, "fingerprint": party.key.fingerprint}
 
 
 def _maker(maker: MakerTrust) -> Iterator[str]:
