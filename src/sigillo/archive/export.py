@@ -27,7 +27,9 @@ from sigillo.core.evidence import (
     HeadLine,
     HeadsLine,
     Line,
+    ManifestLine,
     MessageLine,
+    RebuildLine,
     StopLine,
     Trailer,
     fits,
@@ -38,6 +40,7 @@ from sigillo.core.mark import decode_mark, is_committed
 from sigillo.core.signature import verify_by_epoch_key
 
 _FOREVER = 2**63 - 1
+BuildLine = ManifestLine | RebuildLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ def export(
     *,
     spooled: Spooled,
     certificates: Iterable[CertificateLine] = (),
+    builds: Callable[[Sequence[KnownEpoch]], Iterable[BuildLine]] = lambda _: (),
     tally: Tally,
     progress: Callable[[], None],
     log: LogView | None = None,
@@ -105,6 +109,8 @@ def export(
     """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
 
     *certificates*: of the devices' signing keys, in any order, none twice; whoever reads the file judges them.
+
+    *builds*: the lines of manifests and rebuild statements for the epochs from the first shown on, in their order.
 
     *spooled* is asked only where the archive has holes. With *log* the file has a log proof: what is not below its
     checkpoint is left out, and the messages are gone through twice, since a checkpoint is shown above the marks that
@@ -115,6 +121,7 @@ def export(
     for certificate in sorted(certificates, key=lambda line: line.order):
         tally.certificates += 1
         yield certificate
+    yield from builds(epochs[_first(store, epochs, selection) :])
     body = _Body(store, epochs, selection, spooled=spooled, tally=tally, progress=progress, log=log)
     if log is None:
         yield from body.lines()
@@ -139,6 +146,13 @@ def _named(lines: Iterable[EntryLine | HeadLine]) -> Iterator[int]:
             yield decode_statement(line.statement).statement.log_checkpoint.size
         elif isinstance(line, MessageLine):
             yield decode_mark(line.mark).mark.checkpoint.size
+
+
+def _first(store: Store, epochs: Sequence[KnownEpoch], selection: Selection) -> int:
+    """Position of the first epoch that has a message which counts; behind them all where none has."""
+    starts = _starts(store, epochs, selection)
+    found = (at for at, epoch in enumerate(epochs) if next(_selected(store, epoch, selection, starts), None))
+    return next(found, len(epochs))
 
 
 class _Body:

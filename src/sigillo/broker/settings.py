@@ -38,6 +38,7 @@ _OPTIONS = {
     "executable": "--mosquitto",
     "filters": "--filter and --carrier",
     "conf": "--conf",
+    "manifest": "--manifest",
     "raw_tokens": "--raw-tokens",
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
@@ -51,9 +52,10 @@ class Settings:
 
     `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port of the listener
     that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
-    it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
-    topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
-    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
+    it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `manifest`:
+    build manifest of executable and plugin, empty where there is none. `filters`: topics whose messages are marked.
+    `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`. `bridge_principals`: whose foreign marks
+    are kept. `segment_size`: bytes of a spool segment.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Settings:
     durability: str = "buffered"
     http: str = DEFAULT_HTTP
     executable: str = "/usr/sbin/mosquitto"
+    manifest: str = ""
     filters: tuple[MarkedFilter, ...] = (MarkedFilter(DEFAULT_FILTER),)
     raw_tokens: bool = False
     max_rate: int = 0
@@ -97,7 +100,9 @@ class Settings:
         whole = self.segment_size % _SEGMENT_STEP == 0 and 65_536 <= self.segment_size <= 2**30
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
-        _require(not self.conf or self.conf.startswith("/"), where, "conf", "must be an absolute path")
+        for name in ("conf", "manifest"):
+            path = getattr(self, name)
+            _require(not path or path.startswith("/"), where, name, "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
         _require(
             0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
@@ -133,7 +138,7 @@ class Settings:
         lines.append(f"version = {VERSION}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "conf" or value:
+            if field.name not in ("conf", "manifest") or value:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 

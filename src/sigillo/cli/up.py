@@ -13,6 +13,7 @@ import click
 
 from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
+from sigillo.broker.build_manifest import check_programs, load_manifest
 from sigillo.broker.clock import ClockSource, sample
 from sigillo.broker.configuration import Configuration, file_hash, read_configuration
 from sigillo.broker.derivation import derive_configuration
@@ -24,6 +25,7 @@ from sigillo.broker.launcher import Plan
 from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, DURABILITY, ON_BAD_CLOCK, Settings, load, merge
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
+from sigillo.core.manifest import SignedManifest
 from sigillo.core.statement import MarkedFilter
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -86,6 +88,9 @@ Examples:
     metavar="NAME",
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
+@click.option(
+    "--manifest", type=_FILE, help="Build manifest of the program and the plugin: nothing else is run, epochs name it."
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -110,6 +115,7 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    manifest: Path | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -136,6 +142,7 @@ def command(
         "max_rate": max_rate,
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
+        "manifest": str(manifest.absolute()) if manifest else None,
         "executable": str(executable.absolute()) if executable else None,
     }
     start = Path.cwd()
@@ -223,15 +230,27 @@ def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
     settings = load(folder.settings)
     clock = sample()
     _check_clock(clock, settings, folder)
+    executable, plugin = file_hash(Path(settings.executable)), file_hash(folder.plugin)
     return Plan(
         folder=folder,
         settings=settings,
         configuration=_configuration(folder, settings, accounts, start),
-        executable_hash=file_hash(Path(settings.executable)),
-        plugin_hash=file_hash(folder.plugin),
+        executable_hash=executable,
+        plugin_hash=plugin,
         clock=clock,
         separated=accounts.separated,
+        manifest=_manifest(folder, settings, executable, plugin),
     )
+
+
+def _manifest(folder: OperatorFolder, settings: Settings, executable: bytes, plugin: bytes) -> SignedManifest | None:
+    """The build manifest that the settings name, if what is to run is what it says. Raises BrokerError."""
+    if not settings.manifest:
+        return None
+    path = Path(settings.manifest)
+    signed = load_manifest(path)
+    check_programs(signed, path, (Path(settings.executable), executable), (folder.plugin, plugin))
+    return signed
 
 
 def _configuration(folder: OperatorFolder, settings: Settings, accounts: Accounts, start: Path) -> Configuration:
