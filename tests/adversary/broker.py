@@ -48,6 +48,12 @@ NOW_NS = START_NS + 3600 * SECOND
 HASHES = {"executable": b"\x11" * 32, "plugin": b"\x22" * 32, "configuration": b"\x33" * 32}
 
 
+def alone(**given: bool) -> MissingTrust:
+    """Permissions of a reader who has nobody but the operator; and those *given*."""
+    absent = ("allow_unlogged", "allow_unanchored", "allow_unwitnessed", "allow_no_beacon")
+    return MissingTrust(**{**dict.fromkeys(absent, True), **given})
+
+
 @dataclass
 class _Chain:
     count: int = 0
@@ -227,12 +233,14 @@ class Broker:
         return replace(OperatorTrust(self.operator, self.log_key, "declared", values), **changes)
 
     def policy(self, *devices: Device, **changes: Any) -> Policy:
-        """A strict policy that trusts this broker and these devices; *changes* replace its parts."""
+        """A policy that trusts this broker and these devices, and is strict but for third parties; *changes* replace
+        its parts.
+        """
         parts: dict[str, Any] = {
             "operators": (self.trust(),),
             "clock": ClockTrust(SECOND),
             "devices": tuple(device.trust for device in devices),
-            "missing": MissingTrust(),
+            "missing": alone(),
         }
         return Policy(**{**parts, **changes})
 

@@ -11,7 +11,7 @@ from sigillo.core.evidence import Line, ManifestLine, RebuildLine
 from sigillo.core.manifest import Manifest, decode_manifest
 from sigillo.core.policy import MissingTrust, Policy
 
-from .broker import HASHES, evidence_file
+from .broker import HASHES, alone, evidence_file
 from .builder import dsse_key, manifest_of, signed_manifest, signed_statement
 from .story import Story
 
@@ -30,7 +30,7 @@ class BuiltStory(Story):
 
     built: Manifest = field(default_factory=lambda: manifest_of(HASHES["executable"], HASHES["plugin"]))
     quorum: int = 2
-    missing: MissingTrust = field(default_factory=MissingTrust)
+    missing: MissingTrust = field(default_factory=alone)
 
     def __post_init__(self) -> None:
         self.manifest = signed_manifest(self.built)

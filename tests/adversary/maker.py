@@ -124,6 +124,12 @@ class Maker:
         )
         return [leaf, *self.above]
 
+    def revocations(self) -> bytes:
+        """A list of revoked certificates, DER, with none on it."""
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
+        builder = builder.last_update(START).next_update(START + DAY)
+        return builder.sign(self.key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.DER)
+
     def trust(self, hardware: bool = False) -> MakerTrust:
         """What a reader pins who trusts this maker."""
         return MakerTrust(self.name, self.certificate, hardware)

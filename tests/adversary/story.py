@@ -117,6 +117,17 @@ def verdict_on(lines: Iterable[Line], policy: Policy, now_ns: int = NOW_NS) -> V
     return result
 
 
+def needed(verdict: Verdict) -> list[tuple[str, int]]:
+    """The permissions that were needed, with how often, beside those of a reader who has nobody but the operator."""
+    third = (
+        "missing.allow_unlogged",
+        "missing.allow_unanchored",
+        "missing.allow_unwitnessed",
+        "missing.allow_no_beacon",
+    )
+    return [(used.permission, used.count) for used in verdict.relaxations if used.permission not in third]
+
+
 def failing_steps(verdict: Verdict) -> list[int]:
     """The numbers of the steps that failed; empty where verified."""
     return [check.step for check in verdict.checks if check.failures.count]

@@ -19,15 +19,17 @@ from sigillo.core.entry import Kind
 from sigillo.core.evidence import CertificateLine, Line, ManifestLine, RebuildLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
-from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
+from sigillo.core.policy import ClockTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
+from sigillo.core.timestamp import MAX_TOKEN, verify_token
 
+from ..core import timestamp_case
 from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REBUILT, REFUSED
 from ..vector.file import Value, format_vector
 from .accused import pairs
-from .broker import HASHES, NOW_NS, SECOND, evidence_file
+from .broker import HASHES, NOW_NS, SECOND, alone, evidence_file
 from .builder import signed_manifest, signed_statement
 from .built import built
 from .device import Device, ed25519_key
@@ -59,7 +61,7 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates() | accusations() | build_files()
+    return made | certificates() | accusations() | timestamps() | build_files()
 
 
 def accusations() -> dict[str, bytes]:
@@ -99,6 +101,26 @@ def certificates() -> dict[str, bytes]:
     return made
 
 
+def timestamps() -> dict[str, bytes]:
+    """Tokens that count, those that OpenSSL and certomancer made among them, and tokens that do not."""
+    made: dict[str, bytes] = {}
+    for name, case in {**timestamp_case.accepted(), **timestamp_case.made_by_others()}.items():
+        token = verify_token(case.token, case.message, case.trust, case.chain)
+        found: dict[str, Value] = {"gen_time": token.gen_time_ns, "accuracy": token.accuracy_ns}
+        found |= {"accuracy_stated": token.accuracy_stated, "policy": token.policy, "serial": token.serial}
+        found |= {} if token.nonce is None else {"nonce": token.nonce}
+        fields = {**timestamp_case.fields(case), **found, "expires": token.expires_ns}
+        made[f"timestamp/accept/{name}.txt"] = format_vector(fields).encode()
+    for name, case in timestamp_case.refused().items():
+        fields = {**timestamp_case.fields(case), "reason": case.reason}
+        made[f"timestamp/reject/{name}.txt"] = format_vector(fields).encode()
+    for name, case in timestamp_case.unreadable().items():
+        if len(case.token) <= MAX_TOKEN:
+            fields = {"token": case.token, "reason": case.why}
+            made[f"timestamp/reject/{name}.txt"] = format_vector(fields).encode()
+    return made
+
+
 def leaf_key(case: Case) -> DeviceKey:
     return signing_key(decode_certificate(case.chain[0]))
 
@@ -132,7 +154,7 @@ def relaxed() -> tuple[bytes, Policy]:
         *story.devices,
         small,
         clock=ClockTrust(SECOND, allow_unknown_bound=True, allow_unsynchronised=True),
-        missing=MissingTrust(allow_withheld=True, allow_lost=True),
+        missing=alone(allow_withheld=True, allow_lost=True),
         operators=(story.broker.trust(reference_values={"plugin": (HASHES["plugin"],)}, unsafe_any_build=True),),
     )
     return story.broker.file(), policy
@@ -174,7 +196,7 @@ def not_held() -> tuple[bytes, Policy]:
     story.broker.publish(story.second)
     story.log.append()
     story.log.append_heads()
-    missing = MissingTrust(allow_not_held=True)
+    missing = alone(allow_not_held=True)
     return story.log.file(), story.broker.policy(*story.devices, missing=missing)
 
 
@@ -438,7 +460,7 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    names = ("accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement")
+    names = ("accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "timestamp")
     folders = [VECTORS / name for name in names]
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 

@@ -11,6 +11,8 @@ from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import EndLine, EntryLine, EpochLine, HeadLine, HeadsLine, Line, MessageLine
 from sigillo.core.heads import encode_heads
+from sigillo.core.policy import MissingTrust
+from sigillo.core.verdict import LOG_STEPS, Result
 
 from ..adversary.broker import NOW_NS
 from ..adversary.log import LoggedStory, logged, logged_file
@@ -236,5 +238,7 @@ def test_without_a_log_nothing_says_that_there_was_one() -> None:
     story = logged()
     bare = [line for line in story.broker.lines if isinstance(line, EpochLine | MessageLine | EndLine)]
     verdict = verdict_on(bare, story.policy)
-    assert verdict.missing[0].name == "log inclusion"
+    assert {verdict.checks[step - 1].result for step in LOG_STEPS} == {Result.MISSING}
+    strict = dataclasses.replace(story.policy, missing=MissingTrust())
+    assert failing_steps(verdict_on(bare, strict)) == [14, 18, 19, 20]
     assert verdict.summary.log is None

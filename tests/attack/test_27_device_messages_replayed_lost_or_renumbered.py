@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from sigillo.core.errors import PolicyError
-from sigillo.core.policy import MissingTrust, Policy
+from sigillo.core.policy import Policy
 
+from ..adversary.broker import alone
 from ..adversary.device import Device
 from ..adversary.story import Story, failing_steps, messages, verdict_on
 
@@ -123,7 +124,7 @@ def test_two_devices_under_one_id_are_found_by_their_numbers() -> None:
     twin = Device(story.first.id, "p256")
     story.publish(3)
     story.broker.publish(twin, payload=twin.datagram(TEMP=99.0))
-    policy = dataclasses.replace(story.policy, missing=MissingTrust(True, True))
+    policy = dataclasses.replace(story.policy, missing=alone(allow_withheld=True, allow_lost=True))
     verdict = verdict_on(story.broker.lines, policy)
     assert failing_steps(verdict) == [11]
     assert "twice, for different content" in verdict.reason
@@ -161,7 +162,7 @@ def test_a_loss_is_not_hidden_by_showing_the_messages_out_of_order(numbers: tupl
 
 def test_a_number_below_the_first_shown_is_not_used_twice() -> None:
     story = Story()
-    allowed = dataclasses.replace(story.policy, missing=MissingTrust(allow_lost=True))
+    allowed = dataclasses.replace(story.policy, missing=alone(allow_lost=True))
     for number, reading in ((10, 1), (5, 1), (5, 2)):
         story.first.number = number - 1
         story.broker.publish(story.first, payload=story.first.datagram(TEMP=reading))

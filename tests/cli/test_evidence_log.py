@@ -16,10 +16,9 @@ from sigillo.core.appraise import appraise
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.evidence import MessageLine, encode_line
 from sigillo.core.line import split_lines
-from sigillo.core.policy import MissingTrust
 from sigillo.core.verdict import Verdict
 
-from ..adversary.broker import NOW_NS
+from ..adversary.broker import NOW_NS, alone
 from ..adversary.device import Device
 from ..log.operator import Operator
 
@@ -74,7 +73,7 @@ class Scene:
         return b"".join(map(encode_line, lines)), tally
 
     def verdict(self, data: bytes, **missing: bool) -> Verdict:
-        policy = self.operator.broker.policy(*self.devices, missing=MissingTrust(**missing))
+        policy = self.operator.broker.policy(*self.devices, missing=alone(**missing))
         return appraise(split_lines([data]), policy, NOW_NS)
 
 

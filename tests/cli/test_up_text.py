@@ -113,3 +113,18 @@ def test_the_log_is_named_where_it_begins_and_where_it_ends(tell: Narrator, said
         "the log has 9 entries",
         "stopped",
     ]
+
+
+def test_time_stamps(tell: Narrator, said: list[str]) -> None:
+    tell(Event(EventName.ANCHORED, {"tsa": "Example Time", "size": 7, "index": 9, "time_ns": 1_795_000_000 * 10**9}))
+    down = {"tsa": "Example Time", "url": "http://tsa.example/", "reason": "does not answer: Connection refused"}
+    tell(Event(EventName.TSA_DOWN, down))
+    tell(Event(EventName.TSA_BACK, {"tsa": "Example Time"}))
+    tell(Event(EventName.ANCHOR_DELAYED, {"reason": "anchors: No space left on device; see to the disk"}))
+    assert said == [
+        "Example Time says that the first 7 entries existed at 2026-11-18 11:06:40.000 UTC",
+        "warning: no time stamps from Example Time (http://tsa.example/): it does not answer: Connection refused. "
+        "Marking goes on, and it is asked again",
+        "Example Time gives time stamps again",
+        "warning: a time-stamp token waits, and is tried again: anchors: No space left on device; see to the disk",
+    ]

@@ -13,10 +13,10 @@ import pytest
 from sigillo.core.appraise import appraise
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
-from sigillo.core.policy import ClockTrust, MissingTrust, Policy
-from sigillo.core.verdict import LOG_STEPS, MAX_LISTED, STEPS, Result, Verdict
+from sigillo.core.policy import ClockTrust, Policy
+from sigillo.core.verdict import MAX_LISTED, STEPS, Result, Verdict
 
-from ..adversary.broker import NOW_NS, SECOND, START_NS, Broker, evidence_file
+from ..adversary.broker import NOW_NS, SECOND, START_NS, Broker, alone, evidence_file
 from ..adversary.device import Device, ed25519_key
 from ..adversary.story import Story, certified, honest, messages, verdict_on
 
@@ -32,8 +32,9 @@ def test_an_honest_story() -> None:
     verdict = verdict_on(story.broker.lines, story.policy)
     assert verdict.verified
     assert verdict.reason == ""
-    assert [check.step for check in verdict.checks] == [step for step in STEPS if step not in LOG_STEPS]
-    assert {check.result for check in verdict.checks} == {Result.PASSED}
+    assert [check.step for check in verdict.checks] == list(STEPS)
+    assert {check.result for check in verdict.checks[:13]} == {Result.PASSED}
+    assert {check.result for check in verdict.checks[13:]} == {Result.MISSING}
     received = verdict.summary.received
     assert received
     assert (received.first_ns, received.bound_ns) == (START_NS + SECOND, 300_000_000)
@@ -41,13 +42,9 @@ def test_an_honest_story() -> None:
 
 def test_links_without_evidence_are_missing_never_passed() -> None:
     verdict = without_policy(honest())
-    assert [link.name for link in verdict.missing] == [
-        "log inclusion",
-        "time-stamp anchor",
-        "witness",
-        "rebuilder",
-        "hardware",
-    ]
+    assert [link.name for link in verdict.missing] == ["rebuilder", "hardware"]
+    missing = {check.step for check in verdict.checks if check.result is Result.MISSING}
+    assert missing == {14, 15, 16, 17, 19}
     bounds = verdict.to_json()["bounds"]
     assert [bounds[name] for name in ("signed_after", "marked_after", "marked_not_later_than")] == [None] * 3
 
@@ -57,7 +54,7 @@ def test_without_a_policy_the_checks_that_need_no_trust_run_and_nothing_is_verif
     assert not verdict.verified
     assert verdict.reason == "no policy says whom to trust"
     not_checked = [check.step for check in verdict.checks if check.result is Result.NOT_CHECKED]
-    assert not_checked == [3, 8, 9, 11, 12, 13]
+    assert not_checked == [3, 8, 9, 11, 12, 13, 18, 20]
     assert not [check for check in verdict.checks if check.result is Result.FAILED]
     assert verdict.checks[4].liars == (("whoever made the keys in this file",),)
 
@@ -74,7 +71,8 @@ def test_who_must_have_lied() -> None:
     verdict = verdict_on(story.broker.lines, story.policy)
     operator, devices = (("operator Example Broker",),), tuple((f"device crate-{n}",) for n in (1, 2, 3))
     for check in verdict.checks:
-        expected = () if check.step == 1 else devices if check.step in (9, 11) else operator
+        missing = check.result is Result.MISSING
+        expected = () if check.step == 1 or missing else devices if check.step in (9, 11) else operator
         assert check.liars == expected, check.step
 
 
@@ -191,7 +189,7 @@ def every_verdict() -> dict[str, Verdict]:
     lenient: Policy = relaxed.broker.policy(
         *relaxed.devices,
         clock=ClockTrust(SECOND, True, True),
-        missing=MissingTrust(True, True),
+        missing=alone(allow_withheld=True, allow_lost=True),
         operators=(relaxed.broker.trust(reference_values={}, unsafe_any_build=True),),
     )
     broken = Story()

@@ -10,14 +10,13 @@ from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import HeadLine, HeadsLine, MessageLine
 from sigillo.core.line import split_lines
-from sigillo.core.policy import MissingTrust
 from sigillo.core.verdict import Verdict
 from sigillo.core.verify import verify
 from sigillo.report.text import render
 
-from ..adversary.broker import NOW_NS
+from ..adversary.broker import NOW_NS, alone
 from ..adversary.log import LoggedStory, logged, logged_file
-from ..adversary.story import failing_steps, outcome
+from ..adversary.story import failing_steps, needed, outcome
 
 
 def complete_to(verdict: Verdict) -> int | None:
@@ -80,11 +79,11 @@ def test_marks_after_the_last_one_shown_are_withheld() -> None:
     story.broker.lose(story.first)
     story.broker.stop()
     assert failing_steps(story.verdict()) == [16]
-    policy = dataclasses.replace(story.policy, missing=MissingTrust(allow_withheld=True))
+    policy = dataclasses.replace(story.policy, missing=alone(allow_withheld=True))
     verdict = story.verdict(policy=policy)
     assert verdict.verified
     assert complete_to(verdict) == 16
-    assert [used.permission for used in verdict.relaxations] == ["missing.allow_withheld"]
+    assert [permission for permission, _ in needed(verdict)] == ["missing.allow_withheld"]
 
 
 def not_held() -> LoggedStory:
@@ -103,7 +102,7 @@ def test_admitted_not_held() -> None:
     verdict = story.verdict()
     assert failing_steps(verdict) == [10, 11]
     assert verdict.checks[9].failures.listed[0].text.startswith("admitted, not held: mark 2 of epoch 1")
-    allowed = MissingTrust(allow_not_held=True, allow_lost=True)
+    allowed = alone(allow_not_held=True, allow_lost=True)
     verdict = story.verdict(policy=dataclasses.replace(story.policy, missing=allowed))
     assert verdict.verified
     assert verdict.summary.not_held_count == 1

@@ -84,7 +84,9 @@ def policies(draw: st.DrawFn) -> Policy:
         if (bits := draw(st.sampled_from((8, 64))))
     )
     clock = ClockTrust(draw(st.integers(1, MAX_ERROR_NS)), draw(st.booleans()), draw(st.booleans()))
-    return Policy(operators, clock, devices, MissingTrust(*draw(st.tuples(*[st.booleans()] * 4))), makers, draw(build))
+    return Policy(
+        operators, clock, devices, MissingTrust(*draw(st.tuples(*[st.booleans()] * 8))), makers, build=draw(build)
+    )
 
 
 @given(policies())

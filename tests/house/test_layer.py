@@ -47,6 +47,7 @@ ALLOWED = {
     "zlib",
     "cbor2",
     "cryptography",
+    "rfc3161_client",
     "sigillo",
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "breakpoint"}

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sigillo.core.appraise import appraise
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock
-from sigillo.core.policy import ClockTrust, MissingTrust
+from sigillo.core.policy import ClockTrust
 from sigillo.core.verdict import Verdict
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration, span, utc
 from sigillo.report.text import render
 
-from ..adversary.broker import NOW_NS, SECOND, Broker
+from ..adversary.broker import NOW_NS, SECOND, Broker, alone
 from ..adversary.device import Device
 from ..adversary.story import Story, honest, messages, verdict_on
 
@@ -33,7 +33,7 @@ def test_the_answer_for_many_devices() -> None:
     assert first_line(verdict_on(story.broker.lines, story.policy)) == (
         "VERIFIED  9 messages of 3 devices (crate-1, crate-2, crate-3): each signed by its device's key, no lower bound"
         " · broker says received 2026-11-18 11:06:41.000 – 11:06:50.000 UTC ± 300 ms (its own claim)"
-        " · not marked after any checkpoint · no upper bound: no time-stamp token"
+        " · marked after: no lower bound · existed and marked: pending"
     )
 
 
@@ -84,10 +84,13 @@ def test_every_step_link_relaxation_and_limit_has_its_line() -> None:
     story.broker.start(separated=False)
     story.publish(3)
     kept = [line for line in story.broker.lines if line != messages(story.broker.lines)[3]]
-    text = render(verdict_on(kept, dataclasses.replace(story.policy, missing=MissingTrust(True, True))))
+    text = render(
+        verdict_on(kept, dataclasses.replace(story.policy, missing=alone(allow_withheld=True, allow_lost=True)))
+    )
     for number, name in enumerate(("file", "epoch statement", "log key", "epoch chain", "time mark", "binding"), 1):
         assert f"\n {number:>2} {name} " in text
-    assert "time-stamp anchor missing" in text
+    assert "\n 17 anchor            missing      no time-stamp token" in text
+    assert "hardware          missing" in text
     assert "declared: hashes self-reported by the operator · false only if operator Example Broker lied" in text
     assert "Allowed by the policy: missing.allow_withheld (once): the broker marked messages" in text
     assert "broker and log key are in the hands of one user (separated: false)." in text

@@ -37,7 +37,7 @@ from sigillo.core.mark import (
 from sigillo.core.reading import decode_reading, encode_reading
 from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_header, encode_record
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
-from tests.vector import sample
+from tests.vector import cosign, sample
 from tests.vector.accept_log import ACCEPT_LOG
 from tests.vector.file import Value
 from tests.vector.key import (
@@ -539,4 +539,5 @@ ACCEPT = {
     "spool": spools,
     "handshake": handshakes,
     **ACCEPT_LOG,
+    "cosignature": cosign.accepted,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sigillo.core.device_key import DeviceKey, raw_signature
@@ -67,3 +68,25 @@ TRACKER_P256 = P256Key(filler("tracker p256"))
 TRACKER_ED25519 = Ed25519Key(filler("tracker ed25519"))
 TOKEN = Ed25519Key(filler("token key"))
 SALT_KEY = filler("salt key")
+
+
+@dataclass(frozen=True)
+class MlDsa44Key:
+    """An ML-DSA-44 key of a 32-byte seed. OpenSSL's signatures have randomness in them: no two are the same."""
+
+    seed: bytes
+
+    @property
+    def private(self) -> MLDSA44PrivateKey:
+        return MLDSA44PrivateKey.from_seed_bytes(self.seed)
+
+    @property
+    def public(self) -> bytes:
+        return self.private.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        return self.private.sign(message)
+
+
+WITNESS = Ed25519Key(filler("witness key"))
+WITNESS_ML_DSA_44 = MlDsa44Key(filler("witness ml-dsa-44 key"))

@@ -2,6 +2,7 @@
 
 from sigillo.core import heads, merkle, proof, tile
 from sigillo.core.checkpoint import TreeHead, decode_checkpoint, encode_checkpoint, sign_checkpoint, verify_checkpoint
+from sigillo.core.cosignature import Cosignature, WitnessKey, cosigned_bytes, verify_cosignature
 from sigillo.core.note import LogKey, decode_note, encode_note, sign_note, verify_note
 from tests.vector import tree
 from tests.vector.key import LOG
@@ -56,6 +57,15 @@ def read_checkpoint(fields: Fields) -> None:
     assert signed.beacon_hash.hex() == fields["beacon_hash"]
     assert encode_checkpoint(signed).hex() == fields["note"]
     assert sign_checkpoint(head, key, LOG.sign).note.text == signed.note.text
+
+
+def read_cosignature(fields: Fields) -> None:
+    note = decode_note(hexadecimal(fields, "note"))
+    key = WitnessKey.from_vkey(fields["witness_vkey"])
+    time_s = int(fields.get("time", "0"))
+    assert verify_cosignature(note, key) == Cosignature(key, time_s)
+    assert cosigned_bytes(note.text, key, time_s).hex() == fields["message"]
+    assert encode_note(note).hex() == fields["note"]
 
 
 def read_inclusion(fields: Fields) -> None:
@@ -115,6 +125,7 @@ LOG_READERS = {
     "entry-bundle": read_bundle,
     "signed-note": read_note,
     "checkpoint": read_checkpoint,
+    "cosignature": read_cosignature,
     "inclusion": read_inclusion,
     "consistency": read_consistency,
     "streamed-proof": read_streamed,

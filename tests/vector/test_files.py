@@ -180,7 +180,7 @@ READERS: dict[str, Callable[[Fields], None]] = {
     **LOG_READERS,
 }
 
-DECIDES = {"public_key", "vkey", "principal", "root", "new_root", "step_1"}
+DECIDES = {"public_key", "vkey", "witness_vkey", "principal", "root", "new_root", "step_1"}
 """Fields of the vectors that are well formed and refused by cryptography."""
 
 
@@ -225,5 +225,5 @@ def test_a_value_is_text_as_is() -> None:
 
 def test_every_folder_has_a_reader() -> None:
     # read by the tests of those formats
-    others = {"accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement"}
+    others = {"accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "timestamp"}
     assert {path.name for path in VECTORS.iterdir()} - others == READERS.keys()

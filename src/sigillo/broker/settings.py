@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sigillo.broker.error import BrokerError
 from sigillo.core.errors import DecodeError, PolicyError
@@ -43,7 +44,26 @@ _OPTIONS = {
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
     "bridge_principals": "--bridge-principal",
+    "tsa": "--tsa",
+    "anchor_interval": "--anchor-interval",
 }
+MAX_TSAS = 8
+
+
+@dataclass(frozen=True)
+class TsaSetting:
+    """A time-stamp authority: `name` in events and anchors, `url` where it answers, `certificates`: a PEM file with its
+    root, and intermediates if its tokens lack them; empty: its tokens are not verified here but for what they are over.
+    """
+
+    url: str
+    name: str
+    certificates: str = ""
+
+    @classmethod
+    def at(cls, url: str) -> TsaSetting:
+        """Named as its host and port are."""
+        return cls(url, urlsplit(url).netloc.rpartition("@")[2])
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,8 @@ class Settings:
     it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `manifest`:
     build manifest of executable and plugin, empty where there is none. `filters`: topics whose messages are marked.
     `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`. `bridge_principals`: whose foreign marks
-    are kept. `segment_size`: bytes of a spool segment.
+    are kept. `segment_size`: bytes of a spool segment. `tsa`: who stamps the log's checkpoints, each `anchor_interval`
+    seconds.
     """
 
     name: str
@@ -74,6 +95,8 @@ class Settings:
     bridge_principals: tuple[str, ...] = ()
     segment_size: int = 8 * 1024 * 1024
     max_principals: int = 65_536
+    tsa: tuple[TsaSetting, ...] = ()
+    anchor_interval: int = 60
 
     @property
     def origin(self) -> str:
@@ -108,7 +131,20 @@ class Settings:
             0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
         )
         self._check_filters(where)
+        self._check_tsa(where)
         return self
+
+    def _check_tsa(self, where: str) -> None:
+        _require(len(self.tsa) <= MAX_TSAS, where, "tsa", f"must be at most {MAX_TSAS} time-stamp authorities")
+        for tsa in self.tsa:
+            _require(_is_url(tsa.url), where, "tsa", f"{tsa.url!r} must be an http:// or https:// address")
+            named = 1 <= len(tsa.name.encode()) <= 255 and tsa.name.isprintable()
+            _require(named, where, "tsa", f"{tsa.url} must have a printable name of 1 to 255 bytes")
+            absolute = not tsa.certificates or tsa.certificates.startswith("/")
+            _require(absolute, where, "tsa", f"certificates of {tsa.name} must be an absolute path")
+        names = {tsa.name for tsa in self.tsa}
+        _require(len(names) == len(self.tsa), where, "tsa", "names one twice")
+        _require(1 <= self.anchor_interval <= 86_400, where, "anchor_interval", "must be from 1 to 86400 seconds")
 
     def _check_filters(self, where: str) -> None:
         _require(1 <= len(self.filters) <= MAX_LISTED, where, "filters", f"must be 1 to {MAX_LISTED} topic filters")
@@ -138,7 +174,7 @@ class Settings:
         lines.append(f"version = {VERSION}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("conf", "manifest") or value:
+            if field.name not in ("conf", "manifest", "tsa") or value:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 
@@ -172,7 +208,7 @@ def merge(path: Path, given: dict[str, Any]) -> Settings:
     if path.exists():
         settings = load(path)
         for name, value in given.items():
-            if getattr(settings, name) != value:
+            if _shown(getattr(settings, name)) != _shown(value):
                 raise BrokerError(
                     f"{path}: {name} is {_shown(getattr(settings, name))}, {_OPTIONS[name]} says {_shown(value)}; "
                     "leave the option out, or change the file (and conf/, where it repeats the setting)"
@@ -194,6 +230,9 @@ def _toml(value: object) -> str:
             return quote(value.topic_filter)
         case MarkedFilter():
             return f"{{ topic = {quote(value.topic_filter)}, carrier = {quote(value.carrier.name.lower())} }}"
+        case TsaSetting():
+            parts = {"name": value.name, "url": value.url, "certificates": value.certificates}
+            return f"{{ {', '.join(f'{key} = {quote(part)}' for key, part in parts.items() if part)} }}"
         case bool():
             return str(value).lower()
         case str():
@@ -204,6 +243,8 @@ def _toml(value: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, MarkedFilter):
         return f"{value.topic_filter} ({value.carrier.name.lower()})"
+    if isinstance(value, TsaSetting):
+        return value.url
     return (", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)) or "not set"
 
 
@@ -217,6 +258,8 @@ def _typed(path: Path, name: str, value: object, kind: str) -> object:
         raise BrokerError(f"{path}: {name} must be a list")
     if name == "filters":
         return tuple(_filter(path, item) for item in value)
+    if name == "tsa":
+        return tuple(_tsa(path, item) for item in value)
     if not all(isinstance(item, str) for item in value):
         raise BrokerError(f"{path}: {name} must be a list of text")
     return tuple(sorted(value))
@@ -231,6 +274,29 @@ def _filter(path: Path, item: object) -> MarkedFilter:
             raise BrokerError(f"{path}: filters: carrier of {item['topic']!r} must be one of {', '.join(CARRIERS)}")
         return MarkedFilter(item["topic"], carrier=CARRIERS[item["carrier"]])
     raise BrokerError(f'{path}: filters: each must be text, or {{ topic = "…", carrier = "…" }}')
+
+
+def _tsa(path: Path, item: object) -> TsaSetting:
+    """A table of `url`, and `name` and `certificates` where they are there."""
+    allowed = {"url", "name", "certificates"}
+    if (
+        isinstance(item, dict)
+        and {"url"} <= item.keys() <= allowed
+        and all(isinstance(it, str) for it in item.values())
+    ):
+        return TsaSetting(**{"name": TsaSetting.at(item["url"]).name, **item})
+    raise BrokerError(f'{path}: tsa: each must be {{ url = "http://…", name = "…", certificates = "/….pem" }}')
+
+
+def _is_url(url: str) -> bool:
+    """Whether it is an address over HTTP, without a user, a fragment or characters that need quoting."""
+    if not re.fullmatch(r"https?://[!-~]{1,1000}", url) or "@" in url or "#" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -1,8 +1,8 @@
-"""Starts log, launcher, broker and archive, follows them, and stops what is left when one of them ends.
+"""Starts log, launcher, broker, archive and the rest, follows them, and stops what is left when one of them ends.
 
-Order: the log opens its folder, the launcher gets ready (log key, epochs, spool), the broker starts with its end of the
-handshake socket as standard input, the archive connects. At the end of a run the broker is stopped, the launcher stores
-the epoch's end, the log takes it, the archive commits what it has.
+Order: the log opens its folder, the anchors begin, the launcher gets ready (log key, epochs, spool), the broker starts
+with its end of the handshake socket as standard input, the archive connects. At the end of a run the broker is stopped,
+the launcher stores the epoch's end, the log takes it, the last checkpoint is anchored, the archive commits what it has.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from sigillo import disk
 from sigillo.broker.account import Account, Accounts
+from sigillo.broker.anchor_process import keep_anchors
 from sigillo.broker.archiver import archive
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
@@ -29,12 +30,19 @@ from sigillo.broker.process import FAILED, Child, ending, start_child, start_pro
 from sigillo.broker.settings import Settings
 from sigillo.core.errors import SigilloError
 
-_STOP_PATIENCE_S = {"broker": 20.0, "launcher": 120.0, "log": 120.0, "archive": 20.0, "server": 5.0}
+_STOP_PATIENCE_S = {
+    "broker": 20.0,
+    "launcher": 120.0,
+    "anchors": 20.0,
+    "log": 120.0,
+    "archive": 20.0,
+    "server": 5.0,
+}
 _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _HANDLER_S = 0.05
-_CHILDREN = ("broker", "launcher", "log", "archive", "server")
+_CHILDREN = ("broker", "launcher", "anchors", "log", "archive", "server")
 """In the order in which they are stopped."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
@@ -101,6 +109,8 @@ class Supervisor:
             return
         if plan.settings.http and "server" not in self._running and not self._start_server(plan):
             return
+        if plan.settings.tsa and "anchors" not in self._running:
+            self._start_worker("anchors", lambda report: keep_anchors(plan.folder, plan.settings, report))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ends = (ours.fileno(), self._launchers_end.fileno())
@@ -154,9 +164,9 @@ class Supervisor:
         return self._all_alive("server", "log")
 
     def _part_with_old(self, settings: Settings) -> None:
-        """Archive and server live through epochs; those that were started with other settings do not."""
+        """Archive, server and anchors live through epochs; those that were started with other settings do not."""
         if self._settings not in (None, settings):
-            for name in ("archive", "server"):
+            for name in ("archive", "server", "anchors"):
                 if name in self._running:
                     self._stop(name)
                     del self._running[name]

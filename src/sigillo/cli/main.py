@@ -24,6 +24,7 @@ COMMANDS = {
     "device": "Make, enrol and simulate devices; sign as one.",
     "evidence": "Write an evidence file from an archive.",
     "log": "Check, show and prove the operator's log.",
+    "tsa": "Run a local time-stamp authority (demo, tests).",
 }
 _UNUSABLE, _INTERRUPTED = 2, 130
 

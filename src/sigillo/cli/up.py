@@ -13,6 +13,7 @@ import click
 
 from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
+from sigillo.broker.anchor_process import address_of
 from sigillo.broker.build_manifest import check_programs, load_manifest
 from sigillo.broker.clock import ClockSource, sample
 from sigillo.broker.configuration import Configuration, file_hash, read_configuration
@@ -22,7 +23,16 @@ from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.installation import check_certificate, install, install_plugin
 from sigillo.broker.launcher import Plan
-from sigillo.broker.settings import CARRIERS, DEFAULT_FILTER, DURABILITY, ON_BAD_CLOCK, Settings, load, merge
+from sigillo.broker.settings import (
+    CARRIERS,
+    DEFAULT_FILTER,
+    DURABILITY,
+    ON_BAD_CLOCK,
+    Settings,
+    TsaSetting,
+    load,
+    merge,
+)
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
 from sigillo.core.manifest import SignedManifest
@@ -89,6 +99,14 @@ Examples:
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
 @click.option(
+    "--tsa",
+    "tsas",
+    multiple=True,
+    metavar="URL",
+    help="A time-stamp authority (RFC 3161) that anchors the log; may be repeated.",
+)
+@click.option("--anchor-interval", type=int, metavar="SECONDS", help="Between two tokens of one.  [default: 60]")
+@click.option(
     "--manifest", type=_FILE, help="Build manifest of the program and the plugin: nothing else is run, epochs name it."
 )
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
@@ -115,6 +133,8 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    tsas: tuple[str, ...],
+    anchor_interval: int | None,
     manifest: Path | None,
     executable: Path | None,
     plugin: Path | None,
@@ -142,6 +162,8 @@ def command(
         "max_rate": max_rate,
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
+        "tsa": tuple(map(TsaSetting.at, tsas)) or None,
+        "anchor_interval": anchor_interval,
         "manifest": str(manifest.absolute()) if manifest else None,
         "executable": str(executable.absolute()) if executable else None,
     }
@@ -228,6 +250,8 @@ def _filters(topics: tuple[str, ...], carrier: str | None) -> tuple[MarkedFilter
 def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
     """What the next epoch states; read and hashed now, just before it starts. *start*: where `up` was started."""
     settings = load(folder.settings)
+    for tsa in settings.tsa:
+        address_of(tsa)  # its certificates can be read
     clock = sample()
     _check_clock(clock, settings, folder)
     executable, plugin = file_hash(Path(settings.executable)), file_hash(folder.plugin)

@@ -10,6 +10,7 @@ import click
 from sigillo.broker.event import Event, EventName, Value
 from sigillo.broker.folder import OperatorFolder
 from sigillo.report.escape import escape
+from sigillo.report.moment import utc
 
 _Fields = Mapping[str, Value]
 _COUNTS_S = 5.0
@@ -60,6 +61,10 @@ class Narrator:
             EventName.LOG_BEHIND: self._on_log_behind,
             EventName.LOGGED: self._on_logged,
             EventName.LOG_FINDING: self._on_log_finding,
+            EventName.ANCHORED: self._on_anchored,
+            EventName.ANCHOR_DELAYED: self._on_anchor_delayed,
+            EventName.TSA_DOWN: self._on_tsa_down,
+            EventName.TSA_BACK: self._on_tsa_back,
             EventName.SERVING: self._on_serving,
             EventName.READY: self._on_ready,
             EventName.STARTED: self._on_started,
@@ -121,6 +126,23 @@ class Narrator:
 
     def _on_serving(self, fields: _Fields) -> None:
         self._say(f"the log is served at {fields['url']}")
+
+    def _on_anchored(self, fields: _Fields) -> None:
+        time_ns = fields["time_ns"]
+        assert isinstance(time_ns, int)
+        self._say(f"{fields['tsa']} says that the first {fields['size']} entries existed at {utc(time_ns)}")
+
+    def _on_anchor_delayed(self, fields: _Fields) -> None:
+        self._say(f"warning: a time-stamp token waits, and is tried again: {fields['reason']}")
+
+    def _on_tsa_down(self, fields: _Fields) -> None:
+        self._say(
+            f"warning: no time stamps from {fields['tsa']} ({fields['url']}): it {fields['reason']}. Marking goes on, "
+            "and it is asked again"
+        )
+
+    def _on_tsa_back(self, fields: _Fields) -> None:
+        self._say(f"{fields['tsa']} gives time stamps again")
 
     def _on_log_behind(self, _fields: _Fields) -> None:
         self._say("waiting for the log to take what the epoch before left")

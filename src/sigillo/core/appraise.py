@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sigillo.core.ledger import Ledger, StepRecord
 from sigillo.core.policy import Policy
 from sigillo.core.step import REACHED_LEVEL
-from sigillo.core.verdict import LEVEL_SENTENCE, LOG_STEPS, STEPS, BuiltBy, Check, Link, Result, Summary, Verdict
+from sigillo.core.verdict import (
+    LEVEL_SENTENCE,
+    MAX_LISTED,
+    STEPS,
+    Check,
+    Finding,
+    Findings,
+    Link,
+    Result,
+    Summary,
+    Verdict,
+)
 from sigillo.core.verify import walk
 
 NO_POLICY = "no policy says whom to trust"
-NO_LOG = Link("log inclusion", "nothing shows that these marks are in a log that others can see")
 NO_REBUILDER = Link("rebuilder", "nobody says that the broker's program was rebuilt from source")
-MISSING_LINKS = (
-    Link("time-stamp anchor", "no time-stamp token: the times are the broker's own claim"),
-    Link("witness", "one history; a split view would not be seen"),
-    NO_REBUILDER,
-    Link("hardware", "no hardware vouches for what ran"),
-)
+NO_HARDWARE = Link("hardware", "no hardware vouches for what ran")
 LAST_SHOWN = "after a device's last message shown in an epoch only its own numbers show what is missing"
 LAST_WORD = "what never reached the broker only a device's own numbers show, and nothing a loss after its last message"
 _DEVICE_STEPS = (9, 11)
-_CERTIFICATE_STEP = 9
-_BUILD_STEP = 12
+_FIRST_OF_THIRD_PARTIES = 17
 _UNITS = {
     1: "line",
     2: "statement",
@@ -41,6 +45,10 @@ _UNITS = {
     14: "line",
     15: "check",
     16: "check",
+    17: "token",
+    18: "mark",
+    19: "witness",
+    20: "message",
 }
 _MEANING = {
     1: "readable and canonical",
@@ -59,6 +67,10 @@ _MEANING = {
     14: "each the entry at its index, under a checkpoint of the log key that the policy pins",
     15: "sequences without room for another mark between them, checkpoints that are prefixes of this log",
     16: "no mark of a principal shown is denied by the log's heads, or missing up to them",
+    17: "each by a TSA of the policy, over a checkpoint of this log, none from before one inside it",
+    18: "each mark's time, with its error, between bounds as close as the policy asks",
+    19: "the quorum",
+    20: "each signed after a checkpoint that the log had before its mark",
 }
 
 
@@ -76,9 +88,8 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
     ledger = Ledger(strict=False)
     walk(lines, policy, now_ns, ledger)
     summary = ledger.summary()
-    steps = [step for step in STEPS if ledger.has_log or step not in LOG_STEPS]
-    checks = tuple(_check(step, ledger.steps[step], summary, policy) for step in steps)
-    verified = policy is not None and all(check.result is Result.PASSED for check in checks)
+    checks = tuple(_check(step, ledger, summary, policy) for step in STEPS)
+    verified = policy is not None and all(check.result in (Result.PASSED, Result.MISSING) for check in checks)
     return Verdict(
         verified=verified,
         reason="" if verified else _reason(checks, policy),
@@ -86,28 +97,34 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
         level=REACHED_LEVEL,
         summary=summary,
         checks=checks,
-        missing=_missing(summary, has_log=ledger.has_log),
+        missing=(NO_HARDWARE,) if summary.rebuilt_count == summary.epoch_count else (NO_REBUILDER, NO_HARDWARE),
         relaxations=ledger.relaxations(),
         limits=(*ledger.limits(), *(() if ledger.has_log else (LAST_SHOWN,)), LAST_WORD),
     )
 
 
-def _missing(summary: Summary, *, has_log: bool) -> tuple[Link, ...]:
-    links = MISSING_LINKS if has_log else (NO_LOG, *MISSING_LINKS)
-    rebuilt = summary.rebuilt_count == summary.epoch_count
-    return tuple(link for link in links if not (rebuilt and link is NO_REBUILDER))
-
-
-def _check(step: int, record: StepRecord, summary: Summary, policy: Policy | None) -> Check:
-    failures = record.failures.findings()
+def _check(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -> Check:
+    record = ledger.steps[step]
+    failures, notes = record.failures.findings(), record.notes.findings()
     if failures.count:
         result, detail = Result.FAILED, _shown(failures.listed[0].line, failures.listed[0].text)
+    elif record.absent and not record.checked:
+        result, detail = Result.MISSING, "; ".join(_lacking(record))
     elif record.skipped or not record.checked:
         result, detail = Result.NOT_CHECKED, _why_skipped(record, policy)
     else:
-        result, detail = Result.PASSED, f"{_count(record.checked, _UNITS[step])}: {_MEANING[step]}"
-    liars = _liars(step, summary, policy) if result is Result.PASSED else ()
-    return Check(step, result, detail, record.checked, failures, record.notes.findings(), liars)
+        result, detail = Result.PASSED, f"{_count(record.checked, _UNITS[step])}: {record.detail or _MEANING[step]}"
+    if result is not Result.MISSING:
+        lacking = tuple(Finding(None, text) for text in _lacking(record))
+        notes = Findings((*lacking, *notes.listed)[:MAX_LISTED], notes.count + len(lacking))
+    liars = _liars(step, ledger, summary, policy) if result is Result.PASSED else ()
+    return Check(step, result, detail, record.checked, failures, notes, liars)
+
+
+def _lacking(record: StepRecord) -> Iterator[str]:
+    """What there is nothing to look at for, with how often where that was more than once."""
+    for reason, times in record.absent.items():
+        yield reason if times == 1 else f"{reason} ({times} times)"
 
 
 def _why_skipped(record: StepRecord, policy: Policy | None) -> str:
@@ -116,29 +133,24 @@ def _why_skipped(record: StepRecord, policy: Policy | None) -> str:
     return f"{record.skipped} of {record.skipped + record.checked} not reached: a step before failed there"
 
 
-def _liars(step: int, summary: Summary, policy: Policy | None) -> tuple[tuple[str, ...], ...]:
+def _liars(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -> tuple[tuple[str, ...], ...]:
     """Alternatives of smallest sets: any one set, lying together, makes the line false.
 
-    Each device speaks for itself alone, each maker for the keys that it certifies, and each operator for its own epochs
-    and the times in them, by which certificates are judged: so these sets have one party. A build is what its builder
-    and everyone who made it again say.
+    Each device speaks for itself alone, each maker for the keys that it certifies, and each operator for its own
+    epochs: sets of one party. Third parties, and who builds a program again, lie together, as the ledger has it;
+    certificates are judged by their times.
     """
     if step == 1:
         return ()
     if policy is None:
         return (("whoever made the keys in this file",),)
-    operators = tuple((f"operator {name}",) for name in summary.operators)
-    if step == _BUILD_STEP:
-        return (*operators, *(_builders(built) for built in summary.built))
+    if step >= _FIRST_OF_THIRD_PARTIES:
+        return ledger.liars(step)
     if step not in _DEVICE_STEPS:
-        return operators
+        return (*((f"operator {name}",) for name in summary.operators), *ledger.liars(step))
     devices = tuple((f"device {device.id}",) for device in summary.devices)
     makers = tuple((f"maker {name}",) for name in _makers(summary, policy))
-    return (*devices, *makers, *(operators if makers and step == _CERTIFICATE_STEP else ()))
-
-
-def _builders(built: BuiltBy) -> tuple[str, ...]:
-    return (f"builder {built.builder}", *(f"rebuilder {name}" for name in built.rebuilders))
+    return (*devices, *makers, *ledger.liars(step))
 
 
 def _makers(summary: Summary, policy: Policy) -> Iterable[str]:

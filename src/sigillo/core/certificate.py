@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final, TypeVar
@@ -49,6 +49,7 @@ _UNIX = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 T = TypeVar("T", bound=x509.ExtensionType)
+Judged = TypeVar("Judged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,44 @@ def verify_chain(chain: Sequence[x509.Certificate], ca: x509.Certificate, device
     path = tuple(takewhile(lambda certificate: certificate != ca, chain))
     if not path:
         raise SignatureError("the certificate is the maker's CA itself")
-    return _verify_path((*path, ca), device_id)
+    return check_chain((*path, ca), device_id)
 
 
 def check_chain(chain: Sequence[x509.Certificate], device_id: str) -> CertifiedKey:
     """All of :func:`verify_chain` that can be said without the CA. Raises SignatureError."""
-    return _verify_path(chain, device_id)
+    key = verify_path(chain, lambda leaf: _leaf_key(leaf, device_id))
+    return CertifiedKey(key, tuple(validity(certificate) for certificate in chain))
+
+
+def verify_path(path: Sequence[x509.Certificate], judge_leaf: Callable[[x509.Certificate], Judged]) -> Judged:
+    """Verify that each certificate of *path* (leaf first, what is trusted last) is certified by the next.
+
+    Returns what *judge_leaf* does, which raises SignatureError like this; times are not judged.
+    """
+    if len(path) > MAX_CHAIN + 1:
+        raise SignatureError(f"the chain has more than {MAX_CHAIN} certificates")
+    for depth in reversed(range(len(path))):
+        certificate = path[depth]
+        try:
+            if depth + 1 < len(path):
+                _check_issued(certificate, path[depth + 1])
+            _check_form(certificate)
+            if depth:
+                _check_authority(certificate, below=depth - 1)
+            else:
+                judged = judge_leaf(certificate)
+        except SignatureError as error:
+            raise SignatureError(f"{_name(certificate)} {error.reason}") from error
+    return judged
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether *issuer*, whatever it may do, signed this certificate."""
+    try:
+        _check_issued(certificate, issuer)
+    except SignatureError:
+        return False
+    return True
 
 
 def signing_key(certificate: x509.Certificate) -> DeviceKey:
@@ -133,25 +166,6 @@ def validity(certificate: x509.Certificate) -> Validity:
     moments = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     from_ns, to_ns = ((moment - _UNIX) // _MICROSECOND * 1000 for moment in moments)
     return Validity(_name(certificate), from_ns, to_ns)
-
-
-def _verify_path(path: Sequence[x509.Certificate], device_id: str) -> CertifiedKey:
-    """Leaf first, what is trusted last."""
-    if len(path) > MAX_CHAIN + 1:
-        raise SignatureError(f"the chain has more than {MAX_CHAIN} certificates")
-    for depth in reversed(range(len(path))):
-        certificate = path[depth]
-        try:
-            if depth + 1 < len(path):
-                _check_issued(certificate, path[depth + 1])
-            _check_form(certificate)
-            if depth:
-                _check_authority(certificate, below=depth - 1)
-            else:
-                key = _leaf_key(certificate, device_id)
-        except SignatureError as error:
-            raise SignatureError(f"{_name(certificate)} {error.reason}") from error
-    return CertifiedKey(key, tuple(validity(certificate) for certificate in path))
 
 
 def _name(certificate: x509.Certificate) -> str:
@@ -194,11 +208,15 @@ def _check_authority(certificate: x509.Certificate, below: int) -> None:
     if usage is None or not usage.key_cert_sign:
         raise SignatureError("is not for signing certificates (key usage)")
     key = _public_key(certificate)
-    curve = key.curve if isinstance(key, EllipticCurvePublicKey) else None
-    if isinstance(curve, SECP256R1 | SECP384R1 | SECP521R1) or isinstance(key, Ed25519PublicKey):
-        return
-    if not (isinstance(key, RSAPublicKey) and 2048 <= key.key_size <= 4096):
+    if not isinstance(key, Ed25519PublicKey) and not _is_strong(key):
         raise SignatureError("has a key of a kind or size that is not accepted of a CA")
+
+
+def _is_strong(key: CertificatePublicKeyTypes) -> bool:
+    """Whether it is P-256, P-384, P-521, or RSA of 2048 to 4096 bits."""
+    if isinstance(key, EllipticCurvePublicKey):
+        return isinstance(key.curve, SECP256R1 | SECP384R1 | SECP521R1)
+    return isinstance(key, RSAPublicKey) and 2048 <= key.key_size <= 4096
 
 
 def _leaf_key(certificate: x509.Certificate, device_id: str) -> DeviceKey:
@@ -217,6 +235,22 @@ def _leaf_key(certificate: x509.Certificate, device_id: str) -> DeviceKey:
     if names[0].value != device_id:
         raise SignatureError(f'is of "{names[0].value!s}", not of device "{device_id}"')
     return signing_key(certificate)
+
+
+def judge_time_stamper(certificate: x509.Certificate) -> None:
+    """Raises SignatureError unless a certificate is for time stamps and nothing else (spec/timestamp.md)."""
+    if _is_authority(certificate):
+        raise SignatureError("is a CA's (basic constraints), not that of a time-stamp authority's key")
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage and not (usage.digital_signature or usage.content_commitment):
+        raise SignatureError("is not for signatures (key usage)")
+    if usage and (usage.key_cert_sign or usage.crl_sign):
+        raise SignatureError("is not for signatures alone (key usage)")
+    uses = [found for found in _extensions(certificate) if found.oid == x509.ExtendedKeyUsage.oid]
+    if not uses or not uses[0].critical or list(uses[0].value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+        raise SignatureError("is not for time stamps alone: its extended key usage must be that, and critical")
+    if not _is_strong(_public_key(certificate)):
+        raise SignatureError("has a key of a kind or size that is not accepted of a time-stamp authority")
 
 
 def _public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:

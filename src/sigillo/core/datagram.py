@@ -44,7 +44,12 @@ class DeviceMap:
     @property
     def ts_ns(self) -> int:
         """The device's own time, ns of Unix time: `ts` is in seconds below 10¹¹, else in milliseconds."""
-        return int(Fraction(self.ts) * (10**9 if self.ts < MILLISECONDS_FROM else 10**6))
+        return int(Fraction(self.ts) * self.ts_resolution_ns)
+
+    @property
+    def ts_resolution_ns(self) -> int:
+        """The unit that `ts` is in, ns."""
+        return 10**9 if self.ts < MILLISECONDS_FROM else 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

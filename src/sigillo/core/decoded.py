@@ -8,13 +8,15 @@ from typing import TypeVar
 
 from cryptography import x509
 
+from sigillo.core.bytes import object_hash
 from sigillo.core.certificate import decode_chain
-from sigillo.core.checkpoint import SignedCheckpoint
+from sigillo.core.checkpoint import SignedCheckpoint, TreeHead
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import (
     CertificateLine,
+    CheckpointLine,
     EndLine,
     EntryLine,
     EpochLine,
@@ -25,7 +27,9 @@ from sigillo.core.evidence import (
     NumberedLine,
     RebuildLine,
     StopLine,
+    TokenLine,
     Trailer,
+    decode_head_text,
     decode_lines,
     decode_note_text,
 )
@@ -34,6 +38,7 @@ from sigillo.core.manifest import SignedManifest, decode_manifest
 from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.merkle import decompose
 from sigillo.core.rebuild import SignedRebuild, decode_rebuild
+from sigillo.core.timestamp import Token, decode_token
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -110,6 +115,25 @@ class DecodedHead:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedToken:
+    """A token line with the token decoded, and the checkpoint that it is about."""
+
+    number: int
+    line: TokenLine
+    token: Token
+    checkpoint: SignedCheckpoint
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedCheckpoint:
+    """A checkpoint line with its tree head decoded."""
+
+    number: int
+    line: CheckpointLine
+    head: TreeHead
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedTrailer:
     """The trailer, with its checkpoint decoded where there is one."""
 
@@ -127,6 +151,8 @@ Decoded = (
     | DecodedEnd
     | DecodedHeads
     | DecodedHead
+    | DecodedToken
+    | DecodedCheckpoint
     | DecodedTrailer
     | NumberedLine
 )
@@ -141,7 +167,10 @@ def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
 
 
 def entry_of(decoded: Decoded, epoch: int) -> LogEntry | None:
-    """The entry of the log that a line of this epoch stands for, by its object; None where it stands for none."""
+    """The entry of the log that a line of this epoch stands for, by its object; None where it stands for none.
+
+    A token line says itself of which epoch it is.
+    """
     if isinstance(decoded, DecodedEpoch):
         return LogEntry(Kind.EPOCH_STATEMENT, epoch, 0, decoded.statement.epoch_id)
     if isinstance(decoded, DecodedMessage):
@@ -150,6 +179,9 @@ def entry_of(decoded: Decoded, epoch: int) -> LogEntry | None:
         return LogEntry(Kind.EPOCH_END, epoch, decoded.end.end.last_sequence, decoded.end.object_hash)
     if isinstance(decoded, DecodedHeads):
         return LogEntry(Kind.HEADS, epoch, decoded.heads.last_sequence, decoded.heads.object_hash)
+    if isinstance(decoded, DecodedToken):
+        line = decoded.line
+        return LogEntry(Kind.TOKEN, line.epoch, line.sequence, object_hash("token", line.token))
     return None
 
 
@@ -157,7 +189,7 @@ def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
     """Level and hash of the subtrees of the log that a file shows, left to right; none without a log proof."""
     number = position = 0
     for decoded in decoded_lines:
-        if isinstance(decoded, DecodedCertificate | DecodedManifest | DecodedRebuild | DecodedHead):
+        if isinstance(decoded, DecodedCertificate | DecodedManifest | DecodedRebuild | DecodedHead | DecodedCheckpoint):
             continue
         if isinstance(decoded, DecodedEpoch):
             number = decoded.statement.statement.number
@@ -195,6 +227,11 @@ def _decoded(numbered: NumberedLine) -> Decoded:
         return DecodedHeads(number, line, _decode(decode_heads, line.heads, number, "heads"))
     if isinstance(line, HeadLine):
         return DecodedHead(number, line, _decode(decode_head_proof, line.proof, number, "proof"))
+    if isinstance(line, TokenLine):
+        token = _decode(decode_token, line.token, number, "token")
+        return DecodedToken(number, line, token, decode_note_text(line.note, f"line {number}, note"))
+    if isinstance(line, CheckpointLine):
+        return DecodedCheckpoint(number, line, decode_head_text(line.note, f"line {number}, note"))
     if isinstance(line, Trailer):
         note = line.checkpoint
         where = f"line {number}, checkpoint"

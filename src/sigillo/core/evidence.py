@@ -13,9 +13,9 @@ from typing import Any, Literal, NoReturn
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.canonical import canonical_object, encode_object
 from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
-from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint
+from sigillo.core.checkpoint import SignedCheckpoint, TreeHead, decode_checkpoint, decode_tree_head
 from sigillo.core.errors import DecodeError, MerkleError
-from sigillo.core.field import HASH_SIZE
+from sigillo.core.field import HASH_SIZE, UINT32_MAX
 from sigillo.core.line import MAX_LINE
 from sigillo.core.merkle import decompose
 
@@ -23,6 +23,8 @@ FORMAT = "sigillo-evidence"
 VERSION = 1
 MAX_CERTIFICATES = 16
 """Certificate lines of one device."""
+MAX_TOKEN_CHAIN = 8
+"""Certificates beside a time-stamp token."""
 MAX_MANIFESTS = 16
 MAX_REBUILDS = 64
 MAX_PROOF = 8192
@@ -126,6 +128,23 @@ class HeadLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLine:
+    """A time-stamp token (DER) over a signed note of the log (text). *chain*: DER certificates that the token lacks.
+
+    *epoch* and *sequence* are those of its entry: the file may show neither.
+    """
+
+    token: bytes
+    note: str
+    chain: tuple[bytes, ...]
+    epoch: int
+    sequence: int
+    index: int | None
+    skip: Skip = ()
+    kind: Literal["token"] = "token"
+
+
+@dataclass(frozen=True, slots=True)
 class StopLine:
     """The log had this root (32 bytes) when it had this size: a checkpoint that a line below names."""
 
@@ -133,6 +152,14 @@ class StopLine:
     root: bytes
     skip: Skip = ()
     kind: Literal["stop"] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointLine:
+    """Text of a checkpoint's note, without signatures: what a beacon is the hash of. Below the stop of its size."""
+
+    note: str
+    kind: Literal["checkpoint"] = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +174,12 @@ class Trailer:
     kind: Literal["trailer"] = "trailer"
 
 
-EntryLine = EpochLine | MessageLine | EndLine | HeadsLine
+EntryLine = EpochLine | MessageLine | EndLine | HeadsLine | TokenLine
 """A line that stands for an entry of the log."""
 
-Line = Header | CertificateLine | ManifestLine | RebuildLine | EntryLine | HeadLine | StopLine | Trailer
+Line = (
+    Header | CertificateLine | ManifestLine | RebuildLine | EntryLine | HeadLine | StopLine | CheckpointLine | Trailer
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +247,8 @@ class _Read:
             self._head(line, where)
         elif isinstance(line, StopLine):
             self._stop(line, where)
+        elif isinstance(line, CheckpointLine):
+            self._checkpoint(line, where)
         else:
             self._entry(line, where)
         self.last, self.lines = line, number
@@ -250,6 +281,8 @@ class _Read:
     def _entry(self, line: EntryLine, where: str) -> None:
         if isinstance(line, EpochLine):
             self.epochs, self.ended = self.epochs + 1, False
+        elif isinstance(line, TokenLine):
+            self._token(line, where)
         elif not self.epochs:
             article = "an" if line.kind == "end" else "a"
             raise DecodeError(where, f"{article} {line.kind} line stands before the first epoch")
@@ -264,6 +297,23 @@ class _Read:
         if line.index is not None:
             self._skip(line.index, line.skip, where)
             self.position += 1
+
+    def _token(self, line: TokenLine, where: str) -> None:
+        field = f"{where}, note"
+        signed = decode_note_text(line.note, field)
+        if len(signed.note.signatures) != 1:
+            raise DecodeError(
+                field, f"has {len(signed.note.signatures)} signature lines, and must have the log's alone"
+            )
+        if line.index is not None and signed.head.size > line.index:
+            raise DecodeError(field, f"is of size {signed.head.size}, which was not there yet at entry {line.index}")
+
+    def _checkpoint(self, line: CheckpointLine, where: str) -> None:
+        field = f"{where}, note"
+        head = decode_head_text(line.note, field)
+        stop = self.last
+        if not isinstance(stop, StopLine) or (stop.size, stop.root) != (head.size, head.root):
+            raise DecodeError(field, "does not stand directly below the stop of its size and root")
 
     def _head(self, line: HeadLine, where: str) -> None:
         last = self.last
@@ -313,6 +363,14 @@ def decode_note_text(text: str, field: str) -> SignedCheckpoint:
         raise DecodeError(field, str(error)) from error
 
 
+def decode_head_text(text: str, field: str) -> TreeHead:
+    """The tree head of a checkpoint line. Raises DecodeError at *field*."""
+    try:
+        return decode_tree_head(text)
+    except DecodeError as error:
+        raise DecodeError(field, str(error)) from error
+
+
 def decode_line(data: bytes, number: int) -> Line:
     """Decode one line (without its LF); *number* is for errors. Raises DecodeError naming line and member."""
     where = f"line {number}"
@@ -334,7 +392,7 @@ def _header(fields: Members) -> Header:
 
 def _certificate(fields: Members) -> CertificateLine:
     fields.exactly({"device", "chain"})
-    return CertificateLine(fields.device("device"), fields.chain("chain"))
+    return CertificateLine(fields.device("device"), fields.chain("chain", 1, MAX_CHAIN))
 
 
 def _manifest(fields: Members) -> ManifestLine:
@@ -371,6 +429,20 @@ def _heads(fields: Members) -> HeadsLine:
 def _head(fields: Members) -> HeadLine:
     fields.exactly({"principal", "proof"})
     return HeadLine(fields.text("principal"), fields.binary("proof"))
+
+
+def _token(fields: Members) -> TokenLine:
+    fields.exactly({"token", "note", "chain", "epoch", "sequence", "index"}, {"skip"})
+    chain, epoch = fields.chain("chain", 0, MAX_TOKEN_CHAIN), fields.integer("epoch")
+    if not 1 <= epoch <= UINT32_MAX:
+        fields.refuse("epoch", f"must be 1 to {UINT32_MAX}")
+    numbers = epoch, fields.integer("sequence")
+    return TokenLine(fields.binary("token"), fields.text("note"), chain, *numbers, fields.index(), fields.skip())
+
+
+def _checkpoint(fields: Members) -> CheckpointLine:
+    fields.exactly({"note"})
+    return CheckpointLine(fields.text("note"))
 
 
 def _stop(fields: Members) -> StopLine:
@@ -471,11 +543,11 @@ class Members:
             self.refuse(member, "must have 1 to 255 bytes")
         return name
 
-    def chain(self, member: str) -> tuple[bytes, ...]:
+    def chain(self, member: str, least: int, most: int) -> tuple[bytes, ...]:
         """The certificates of a chain, of base64url."""
         values = self._value[member]
-        if not (isinstance(values, list) and 1 <= len(values) <= MAX_CHAIN):
-            self.refuse(member, f"must be a list of 1 to {MAX_CHAIN} certificates")
+        if not (isinstance(values, list) and least <= len(values) <= most):
+            self.refuse(member, f"must be a list of {least} to {most} certificates")
         if not all(isinstance(value, str) for value in values):
             self.refuse(member, "must be a list of texts")
         chain = tuple(self._decoded(value, member) for value in values)
@@ -500,7 +572,9 @@ _DECODE: Mapping[str, Callable[[Members], Line]] = {
     "end": _end,
     "heads": _heads,
     "head": _head,
+    "token": _token,
     "stop": _stop,
+    "checkpoint": _checkpoint,
     "trailer": _trailer,
 }
 
@@ -526,7 +600,7 @@ def encode_line(line: Line) -> bytes:
     """
     value: dict[str, Any] = {"type": line.kind, **_own_members(line)}
     if isinstance(line, EntryLine | StopLine | Trailer) and line.skip:
-        value["skip"] = [base64url_encode(item) for item in line.skip]
+        value["skip"] = _texts(line.skip)
     if isinstance(line, EntryLine) and line.index is not None:
         value["index"] = line.index
     data = encode_object(value, "line") + b"\n"
@@ -535,12 +609,16 @@ def encode_line(line: Line) -> bytes:
     return data
 
 
+def _texts(values: Iterable[bytes]) -> list[str]:
+    return [base64url_encode(value) for value in values]
+
+
 def _own_members(line: Line) -> dict[str, Any]:
     """The members of a line, without those that all entries have."""
     if isinstance(line, Header):
         return {"format": FORMAT, "version": VERSION, "log": line.log}
     if isinstance(line, CertificateLine):
-        return {"device": line.device, "chain": [base64url_encode(certificate) for certificate in line.chain]}
+        return {"device": line.device, "chain": _texts(line.chain)}
     if isinstance(line, ManifestLine):
         return {"manifest": line.manifest}
     if isinstance(line, RebuildLine):
@@ -556,6 +634,11 @@ def _own_members(line: Line) -> dict[str, Any]:
         return {"heads": base64url_encode(line.heads)}
     if isinstance(line, HeadLine):
         return {"principal": line.principal, "proof": base64url_encode(line.proof)}
+    if isinstance(line, TokenLine):
+        own = {"token": base64url_encode(line.token), "note": line.note, "chain": _texts(line.chain)}
+        return {**own, "epoch": line.epoch, "sequence": line.sequence}
+    if isinstance(line, CheckpointLine):
+        return {"note": line.note}
     if isinstance(line, StopLine):
         return {"size": line.size, "root": base64url_encode(line.root)}
     counts = {"certificates": line.certificates, "epochs": line.epochs, "messages": line.messages}

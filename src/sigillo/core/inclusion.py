@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from sigillo.core.bracket import Anchor, Bound
 from sigillo.core.entry import LogEntry
 from sigillo.core.errors import DecodeError, MerkleError
-from sigillo.core.evidence import EntryLine, HeadLine, Line, Skip, StopLine, Trailer
+from sigillo.core.evidence import CheckpointLine, EntryLine, HeadLine, Line, Skip, StopLine, Trailer
 from sigillo.core.merkle import Read, tree_root
 from sigillo.core.streamed_proof import StreamedProof, skip_hashes
 
-MAX_STOPS = 4096
+MAX_STOPS = 16_384
+NO_NOTES: Mapping[int, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +24,34 @@ class Logged:
     entry: LogEntry
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A size of the log at which the proof has stopped, with its root.
+
+    Of the tokens below it: *lower* bounds what names it, *latest* is the one that says the latest of all.
+    """
+
+    root: bytes
+    lower: Bound | None = None
+    latest: Anchor | None = None
+
+
 class Stops:
-    """The checkpoints at which the log proof has stopped: the newest ``MAX_STOPS``, from the last one named on."""
+    """The newest ``MAX_STOPS`` stops of the log proof. *named*: the largest size that a mark or statement named."""
 
     def __init__(self) -> None:
-        self._roots: dict[int, bytes] = {}  # by size, ascending
+        self._by_size: dict[int, Stop] = {}  # ascending
         self.named = 0
 
-    def add(self, size: int, root: bytes) -> None:
+    def add(self, size: int, stop: Stop) -> None:
         """The proof stops at this size, larger than those before it."""
-        if len(self._roots) >= MAX_STOPS:
-            del self._roots[next(iter(self._roots))]
-        self._roots[size] = root
+        if len(self._by_size) >= MAX_STOPS:
+            del self._by_size[next(iter(self._by_size))]
+        self._by_size[size] = stop
 
-    def name(self, size: int) -> bytes | None:
-        """A line names this size, not smaller than *named*: the root there, or None where the proof did not stop."""
-        self.named = size
-        while self._roots and (oldest := next(iter(self._roots))) < size:
-            del self._roots[oldest]
-        return self._roots.get(size)
+    def at(self, size: int) -> Stop | None:
+        """The stop of this size, or None where the proof did not stop there."""
+        return self._by_size.get(size)
 
 
 class Inclusion:
@@ -78,11 +89,14 @@ class Inclusion:
             self._proof.skip(to, skip)
 
 
-def prove(lines: Iterable[EntryLine | HeadLine], named: Iterable[int], read: Read) -> Iterator[Line]:
+def prove(
+    lines: Iterable[EntryLine | HeadLine], named: Iterable[int], read: Read, notes: Mapping[int, str] = NO_NOTES
+) -> Iterator[Line]:
     """The lines with their skips, and with a stop at each size in *named*.
 
-    *lines* have their indexes, in ascending order; *named*: the sizes that lines name, in the order of the lines; it
-    runs ahead of them. Raises DecodeError where the lines are not in order.
+    *lines* have their indexes, in ascending order; *named*: the sizes that lines name, that tokens are about and that
+    *notes* has, in ascending order; it runs ahead of the lines. *notes*: by size, the text of the note whose hash a
+    beacon is. Raises DecodeError where the lines are not in order.
     """
     position = stopped = 0
     sizes = iter(named)
@@ -97,6 +111,8 @@ def prove(lines: Iterable[EntryLine | HeadLine], named: Iterable[int], read: Rea
             if size > stopped and size >= position:
                 yield StopLine(size, tree_root(size, read), tuple(skip_hashes(position, size, read)))
                 position = stopped = size
+                if size in notes:
+                    yield CheckpointLine(notes[size])
             size = next(sizes, None)
         yield replace(line, skip=tuple(skip_hashes(position, line.index, read)))
         position = line.index + 1

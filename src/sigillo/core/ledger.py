@@ -6,18 +6,24 @@ A strict ledger raises at the first failure (:func:`sigillo.core.verify.verify`)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import combinations, islice
 
+from sigillo.core.bracket import Bound
 from sigillo.core.checkpoint import TreeHead
 from sigillo.core.errors import VerificationError
 from sigillo.core.history import Principals
 from sigillo.core.mark import Mark
 from sigillo.core.statement import EpochStatement
+from sigillo.core.timestamp import VerifiedToken
 from sigillo.core.trusted import VerifiedMessage
 from sigillo.core.verdict import (
     LOG_STEPS,
     MAX_LISTED,
     STEPS,
+    Bounds,
     BuiltBy,
     DeviceSummary,
     EpochSummary,
@@ -26,6 +32,7 @@ from sigillo.core.verdict import (
     LogSummary,
     Received,
     Relaxation,
+    Span,
     Summary,
 )
 
@@ -35,6 +42,10 @@ CONSEQUENCES = {
     "missing.allow_withheld": "the broker marked messages of these devices that the file lacks",
     "missing.allow_not_held": "the broker marked messages of these devices that nobody kept",
     "missing.allow_lost": "messages that these devices numbered are not in the file",
+    "missing.allow_unlogged": "nothing shows that these marks are in a log that others can see",
+    "missing.allow_unanchored": "on one side or both only the broker's clock bounds these times",
+    "missing.allow_unwitnessed": "one history; a split view would not be seen",
+    "missing.allow_no_beacon": "nothing says after what these messages were signed",
     "missing.allow_not_rebuilt": "too few others made this broker's programs again from their source",
     "operator.unsafe_any_build": "nothing says which broker software marked these messages",
 }
@@ -62,12 +73,49 @@ class Listing:
 
 @dataclass(slots=True)
 class StepRecord:
-    """One step: how often it was run and skipped, its failures and notes."""
+    """One step: how often it was run, skipped, and had nothing to look at (by reason); its failures and notes.
+
+    *detail*: what is to be said of it where it passed, if not the same of every file.
+    """
 
     checked: int = 0
     skipped: int = 0
+    absent: dict[str, int] = field(default_factory=dict)
+    detail: str = ""
     failures: Listing = field(default_factory=Listing)
     notes: Listing = field(default_factory=Listing)
+
+
+@dataclass(slots=True)
+class BoundRecord:
+    """The bounds of marks or messages on one side: the first and last in time, how many, and who must have lied."""
+
+    first: Bound | None = None
+    last: Bound | None = None
+    count: int = 0
+    lacking: int = 0
+    liars: dict[tuple[str, ...], None] = field(default_factory=dict)
+
+    def add(self, bound: Bound | None, times: int = 1) -> None:
+        """So many have this bound; None: have none."""
+        if bound is None:
+            self.lacking += times
+            return
+        self.count += times
+        self.first = bound if self.first is None else min(self.first, bound, key=_time)
+        self.last = bound if self.last is None else max(self.last, bound, key=_time)
+        if len(self.liars) < MAX_LISTED:
+            self.liars[bound.liars] = None
+
+    def span(self) -> Span | None:
+        """All of them; None where nobody has one."""
+        if self.first is None or self.last is None:
+            return None
+        return Span(self.first, self.last, self.count, self.lacking, tuple(self.liars))
+
+
+def _time(bound: Bound) -> int:
+    return bound.time_ns
 
 
 class Ledger:
@@ -82,16 +130,26 @@ class Ledger:
         self.principals = Principals()
         self._epochs: list[EpochSummary] = []
         self._operators: dict[str, None] = {}
-        self._built: dict[BuiltBy, None] = {}
         self._rebuilt_count = 0
         self._epoch_count = self._message_count = self._not_held_count = 0
         self.has_log = False
         self._log: LogSummary | None = None
         self._received: Received | None = None
+        self.signed_after, self.marked_after, self.not_later = BoundRecord(), BoundRecord(), BoundRecord()
+        self._widest_ns: int | None = None
+        self._clock = "not compared"
+        self._liars: dict[int, dict[tuple[str, ...], None]] = {9: {}, 12: {}, 17: {}, 19: {}}
 
     def at(self, line: int | None) -> None:
         """What follows is about this line of the file."""
         self._line = line
+
+    @contextmanager
+    def about(self, line: int | None) -> Iterator[None]:
+        """What is found meanwhile is about another line."""
+        self._line, held = line, self._line
+        yield
+        self._line = held
 
     def ran(self, step: int, times: int = 1) -> None:
         """The step was run once, or that many times."""
@@ -113,9 +171,63 @@ class Ledger:
         """A finding that does not fail."""
         self.steps[step].notes.add(self._line, text)
 
-    def relaxed(self, permission: str) -> None:
-        """The policy's permission was needed."""
-        self._relaxed[permission] = self._relaxed.get(permission, 0) + 1
+    def absent(self, step: int, reason: str, times: int = 1) -> None:
+        """The file has nothing for this step, that many times, and nobody demands it."""
+        absent = self.steps[step].absent
+        absent[reason] = absent.get(reason, 0) + times
+
+    def relaxed(self, permission: str, times: int = 1) -> None:
+        """The policy's permission was needed, that many times."""
+        self._relaxed[permission] = self._relaxed.get(permission, 0) + times
+
+    def anchored(self, token: VerifiedToken, now_ns: int) -> None:
+        """A token that counts."""
+        self._lied(17, f"TSA {token.tsa}")
+        if not token.accuracy_stated:
+            self.limit(f'TSA "{token.tsa}" states no accuracy: 1 s is taken for it')
+        if token.expires_ns < now_ns:
+            self.limit(f'TSA "{token.tsa}": a certificate has expired since; whoever has its key could backdate now')
+
+    def bracket(self, width_ns: int) -> None:
+        """A mark has bounds on both sides."""
+        self._widest_ns = max(self._widest_ns or 0, width_ns)
+
+    def contradicted(self, step: int, text: str) -> None:
+        """The clock of a device is wrong."""
+        self.noted(step, text)
+        self._clock = "contradicted"
+
+    def clock_compared(self) -> None:
+        """The clock of a device was compared with bounds."""
+        if self._clock == "not compared":
+            self._clock = "not contradicted"
+
+    def certified_by(self, bound: Bound) -> None:
+        """A device's certificate was judged at this time."""
+        self._lied(9, *bound.liars)
+
+    def witnessed(self, names: tuple[str, ...], quorum: int, able: int, operator: str) -> None:
+        """These witnesses cosigned the log's checkpoint: *quorum* are needed of the *able* that could."""
+        shown = ", ".join(names)
+        self.steps[19].detail = f"{shown}: the largest that each has seen of this log, and no other history"
+        if self._log:
+            self._log = replace(self._log, witnesses=names[:MAX_LISTED])
+        both = 2 * quorum - able  # in two quorums
+        if both < 1:
+            of = f"{quorum} of {able} witnesses"
+            self.limit(f"a quorum of {of} is no majority: two histories can each have one, and no witness lies")
+        for lying in islice(combinations(names, max(both, 0)), MAX_LISTED):
+            self._lied(19, f"operator {operator}", *(f"witness {name}" for name in lying))
+
+    def _lied(self, step: int, *parties: str) -> None:
+        if len(self._liars[step]) < MAX_LISTED:
+            self._liars[step][parties] = None
+
+    def liars(self, step: int) -> tuple[tuple[str, ...], ...]:
+        """Of the steps that are about third parties: who must have lied, as of a check."""
+        if step == 18:
+            return tuple({**self.marked_after.liars, **self.not_later.liars})
+        return tuple(self.signed_after.liars if step == 20 else self._liars.get(step, {}))
 
     def relaxations(self) -> tuple[Relaxation, ...]:
         """The permissions that were needed, in the order of ``CONSEQUENCES``."""
@@ -130,31 +242,28 @@ class Ledger:
         return tuple(self._limits)
 
     def limit_device(self, message: VerifiedMessage) -> None:
-        """What the device's counter is too short to show, its beacon is not looked at for, and its maker asserts."""
-        if message.beacon is not None:
-            self._limited("devices signed beacons; this version does not check them, so they bound nothing")
+        """What the device's counter is too short to show, and its maker asserts."""
         device = message.device
-        if device.maker:
+        if device.maker and device.maker.hardware:
             name = device.maker.name
-            self._limited(f'certificates of maker "{name}" are judged at the broker\'s own times: nothing bounds those')
-            if device.maker.hardware:
-                self._limited(f'that these keys are in hardware is what maker "{name}" asserts; nothing here shows it')
+            self.limit(f'that these keys are in hardware is what maker "{name}" asserts; nothing here shows it')
         if device.sequence_bits == 8:
-            self._limited(f'device "{device.id}" counts in 8 bits: a loss of 256·k messages in a row is invisible')
+            self.limit(f'device "{device.id}" counts in 8 bits: a loss of 256·k messages in a row is invisible')
 
-    def _limited(self, text: str) -> None:
+    def limit(self, text: str) -> None:
+        """What this evidence cannot show; each sentence counts once."""
         if len(self._limits) < MAX_LISTED:
             self._limits[text] = None
 
     def _limit_epoch(self, statement: EpochStatement) -> None:
         name = statement.operator
         if not statement.separated:
-            self._limited(f'operator "{name}": broker and log key are in the hands of one user (separated: false)')
+            self.limit(f'operator "{name}": broker and log key are in the hands of one user (separated: false)')
         if statement.clock_correction_ns:
             delta = f"by {statement.clock_correction_ns} ns"
-            self._limited(f"epoch {statement.number}: before it the operator corrected the clock {delta}")
+            self.limit(f"epoch {statement.number}: before it the operator corrected the clock {delta}")
         if statement.unmarked_paths:
-            self._limited(f"not marked by this broker: {', '.join(statement.unmarked_paths)}")
+            self.limit(f"not marked by this broker: {', '.join(statement.unmarked_paths)}")
 
     def epoch(self, statement: EpochStatement, epoch_id: bytes) -> None:
         """An epoch, as its statement says."""
@@ -187,8 +296,7 @@ class Ledger:
         again = f", made again by {', '.join(built.rebuilders)}" if built.rebuilders else ""
         self.noted(12, f"executable and plugin of this epoch built by {built.builder}{again}")
         self._rebuilt_count += rebuilt
-        if len(self._built) < MAX_LISTED:
-            self._built[built] = None
+        self._lied(12, f"builder {built.builder}", *(f"rebuilder {name}" for name in built.rebuilders))
 
     def checkpoint(self, head: TreeHead) -> None:
         """The log that the file is shown under."""
@@ -202,7 +310,7 @@ class Ledger:
         """A message, as its mark says."""
         self._message_count += 1
         if mark.checkpoint.size and not self.has_log:
-            self._limited("marks name log checkpoints; the file has no log proof, so they bound nothing")
+            self.limit("marks name log checkpoints; the file has no log proof, so they bound nothing")
         self.principals.of(mark.principal).messages += 1
         seen, clock = self._received, mark.clock
         if seen is None:
@@ -240,7 +348,13 @@ class Ledger:
             ),
             operators=tuple(self._operators),
             log=self._log and replace(self._log, complete_to=self._complete_to()),
-            built=tuple(self._built),
+            bounds=Bounds(
+                self.signed_after.span(),
+                self.marked_after.span(),
+                self.not_later.span(),
+                self._widest_ns,
+                self._clock,
+            ),
             rebuilt_count=self._rebuilt_count,
         )
 

@@ -5,7 +5,6 @@ text, which ends with a line feed
 — name base64(key id, 4 bytes ‖ signature)  (one line or more)
 """
 
-import base64
 import hashlib
 import re
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.field import byte_string, text
 
 _ED25519: Final = b"\x01"
-_VKEY: Final = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})")
+_VKEY: Final = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})")
 MAX_NAME: Final = 255
 MAX_NOTE: Final = 128 * 1024
 """Bytes of the largest note: room for 16 post-quantum signatures and more."""
@@ -48,19 +47,13 @@ class LogKey:
     @classmethod
     def from_vkey(cls, vkey: str, field: str = "log key") -> "LogKey":
         """Key of `name+8 hex digits+base64(0x01 ‖ key)`. Raises DecodeError, naming `field`, for anything else."""
-        match = _VKEY.fullmatch(vkey)
-        if not match:
-            raise DecodeError(field, "is not a vkey: name+8 hex digits+base64 of 33 bytes")
-        raw = base64.b64decode(match[3])
-        if raw[:1] != _ED25519:
-            raise DecodeError(field, "is not of an Ed25519 key (type 1)")
+        name, raw = decode_vkey(vkey, field)
+        if raw[:1] != _ED25519 or len(raw) != 33:
+            raise DecodeError(field, "is not of an Ed25519 key (33 bytes, type 1)")
         try:
-            key = cls(match[1], raw[1:])
+            return cls(name, raw[1:])
         except DecodeError as error:
             raise DecodeError(field, error.reason) from None
-        if key.vkey != vkey:
-            raise DecodeError(field, f"its digits are not those of its name and key, {key.note_key_id.hex()}")
-        return key
 
     @property
     def key_id32(self) -> bytes:
@@ -70,13 +63,33 @@ class LogKey:
     @property
     def note_key_id(self) -> bytes:
         """First 4 bytes of SHA-256(name ‖ LF ‖ 0x01 ‖ key): the key id of signed notes."""
-        return hashlib.sha256(self.name.encode("utf-8") + b"\n" + _ED25519 + self.public_key).digest()[:4]
+        return key_id(self.name, _ED25519 + self.public_key)
 
     @property
     def vkey(self) -> str:
         """The C2SP text form."""
-        encoded = base64.b64encode(_ED25519 + self.public_key).decode("ascii")
-        return f"{self.name}+{self.note_key_id.hex()}+{encoded}"
+        return encode_vkey(self.name, _ED25519 + self.public_key)
+
+
+def key_id(name: str, typed_key: bytes) -> bytes:
+    """First 4 bytes of SHA-256(name ‖ LF ‖ *typed_key*), which is type ‖ public key: the key id of signed notes."""
+    return hashlib.sha256(name.encode("utf-8") + b"\n" + typed_key).digest()[:4]
+
+
+def encode_vkey(name: str, typed_key: bytes) -> str:
+    """Verifier key of a name and type ‖ public key: name+key id in hex+base64."""
+    return f"{name}+{key_id(name, typed_key).hex()}+{base64_encode(typed_key)}"
+
+
+def decode_vkey(vkey: str, field: str) -> tuple[str, bytes]:
+    """Name, and type ‖ public key, of a verifier key. Raises DecodeError, naming *field*, for anything else."""
+    match = _VKEY.fullmatch(vkey)
+    if not match:
+        raise DecodeError(field, "is not a vkey: name+8 hex digits+base64")
+    name, typed_key = check_name(match[1], field), base64_decode(match[3], field)
+    if key_id(name, typed_key).hex() != match[2]:
+        raise DecodeError(field, f"its digits are not those of its name and key, {key_id(name, typed_key).hex()}")
+    return name, typed_key
 
 
 def check_name(name: object, field: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sigillo.core.build_trust import BuildTrust, build_trust_lines, decode_build_trust
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
+from sigillo.core.cosignature import WitnessKey
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
 from sigillo.core.table import Table, decode_name, decode_toml, quote
+from sigillo.core.timestamp import TsaTrust
 
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
@@ -31,8 +33,11 @@ LEVELS = ("declared", "launched", "booted", "image", "enclave")
 SEQUENCE_BITS = (8, 64)
 BUILD_PARTS = ("executable", "plugin", "configuration")
 
-_DURATION = re.compile(r"(0|[1-9][0-9]{0,17})(ns|us|ms|s)")
+MAX_BRACKET_NS = 366 * 24 * 3600 * 10**9
+
 _UNIT_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+_LONG_UNIT_NS = {**_UNIT_NS, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 24 * 3600 * 10**9}
+_DURATION = re.compile(r"(0|[1-9][0-9]{0,17})([a-z]{1,2})")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
@@ -66,11 +71,17 @@ class ClockTrust:
 @dataclass(frozen=True, slots=True)
 class MissingTrust:
     """Which absences the reader accepts: messages withheld from the file, or admitted and not held, and numbers lost
-    by the device's own count, and a quorum of rebuilders."""
+    by the device's own count; a log proof, a bound in time by TSAs, a quorum of witnesses or rebuilders, a beacon that
+    is not there.
+    """
 
     allow_withheld: bool = False
     allow_lost: bool = False
     allow_not_held: bool = False
+    allow_unlogged: bool = False
+    allow_unanchored: bool = False
+    allow_unwitnessed: bool = False
+    allow_no_beacon: bool = False
     allow_not_rebuilt: bool = False
 
 
@@ -111,14 +122,42 @@ class DeviceTrust:
 
 
 @dataclass(frozen=True, slots=True)
+class AnchorTrust:
+    """*quorum*: how many TSAs have to agree on each bound of a mark; *max_bracket_ns*: the widest span between them."""
+
+    quorum: int
+    max_bracket_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessTrust:
+    """One witness, and who runs it. *name*: what verdicts call it."""
+
+    key: WitnessKey
+    operator: str
+    name: str
+
+    def counts_for(self, operator: OperatorTrust) -> bool:
+        """Whether it is another party than this operator: neither run by it, nor with its log key."""
+        return self.operator != operator.name and self.key.public_key != operator.log_key.public_key
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """A decoded policy. Operators are looked up by the key id (32 bytes) of their log key, devices by id."""
+    """A decoded policy. Operators are looked up by the key id (32 bytes) of their log key, devices by id.
+
+    *anchors* is there where a TSA is, *witness_quorum* where a witness is.
+    """
 
     operators: tuple[OperatorTrust, ...]
     clock: ClockTrust
     devices: tuple[DeviceTrust, ...]
     missing: MissingTrust = MissingTrust()
     makers: tuple[MakerTrust, ...] = ()
+    tsas: tuple[TsaTrust, ...] = ()
+    anchors: AnchorTrust | None = None
+    witnesses: tuple[WitnessTrust, ...] = ()
+    witness_quorum: int | None = None
     build: BuildTrust = field(default_factory=BuildTrust)
     _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
@@ -140,8 +179,24 @@ class Policy:
         for at, device in enumerate(devices, start=1):
             if not (device.maker is None if device.key else device.maker in known):
                 raise PolicyError(f"device[{at}]", "has either a key or a maker of this policy")
+        self._check_third_parties()
         object.__setattr__(self, "_by_log_key", MappingProxyType(log_keys))
         object.__setattr__(self, "_by_id", MappingProxyType(ids))
+
+    def _check_third_parties(self) -> None:
+        tsas, witnesses = self.tsas, self.witnesses
+        _once(tsas, "tsa", [tsa.name for tsa in tsas], "name")
+        for at, tsa in enumerate(tsas):
+            if any(root in other.roots for other in tsas[:at] for root in tsa.roots):
+                raise PolicyError(f"tsa[{at + 1}].roots", "has a root of another TSA: one authority would vote twice")
+        _once(witnesses, "witness", [witness.key.public_key for witness in witnesses], "key")
+        _once(witnesses, "witness", [witness.name for witness in witnesses], "name")
+        _quorum(tsas, self.anchors.quorum if self.anchors else None, "anchors", "tsa")
+        _quorum(witnesses, self.witness_quorum, "witnesses", "witness")
+
+    def operator_of(self, origin: str) -> OperatorTrust | None:
+        """The operator whose log has this origin, or None."""
+        return next((operator for operator in self.operators if operator.log_key.name == origin), None)
 
     def operator(self, log_key_id: bytes) -> OperatorTrust | None:
         """The operator whose log key has this id (SHA-256 of the key), or None."""
@@ -159,6 +214,10 @@ class Policy:
             "missing.allow_withheld": self.missing.allow_withheld,
             "missing.allow_not_held": self.missing.allow_not_held,
             "missing.allow_lost": self.missing.allow_lost,
+            "missing.allow_unlogged": self.missing.allow_unlogged,
+            "missing.allow_unanchored": self.missing.allow_unanchored,
+            "missing.allow_unwitnessed": self.missing.allow_unwitnessed,
+            "missing.allow_no_beacon": self.missing.allow_no_beacon,
             "missing.allow_not_rebuilt": self.missing.allow_not_rebuilt,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
@@ -171,6 +230,14 @@ K = TypeVar("K", str, bytes)
 def _require(items: tuple[T, ...], table: str) -> None:
     if not items:
         raise PolicyError(table, f"at least one [[{table}]] must be there")
+
+
+def _quorum(items: tuple[T, ...], quorum: int | None, table: str, of: str) -> None:
+    if (quorum is None) == bool(items):
+        must = f"must be there, since there is a [[{of}]]" if items else f"goes with a [[{of}]]"
+        raise PolicyError(table, must)
+    if quorum is not None and not 1 <= quorum <= len(items):
+        raise PolicyError(f"{table}.quorum", f"must be 1 to {len(items)}, the number of [[{of}]]")
 
 
 def _once(items: tuple[T, ...], table: str, keys: list[K], name: str) -> dict[K, T]:
@@ -199,9 +266,12 @@ def decode_policy(data: bytes) -> Policy:
     makers = tuple(_each(top, "maker", _maker, []))
     by_name = {maker.name: maker for maker in makers}
     devices = tuple(_each(top, "device", lambda table: _device(table, by_name)))
+    tsas, witnesses = tuple(_each(top, "tsa", _tsa, [])), tuple(_each(top, "witness", _witness, []))
+    anchors = _anchors(Table(top.take("anchors", dict), "anchors")) if top.has("anchors") else None
+    quorum = _witness_quorum(Table(top.take("witnesses", dict), "witnesses")) if top.has("witnesses") else None
     build = decode_build_trust(top)
     top.end()
-    return Policy(operators, clock, devices, missing, makers, build=build)
+    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, build)
 
 
 def _each(top: Table, name: str, read: Callable[[Table], T], default: list[T] | None = None) -> list[T]:
@@ -252,11 +322,24 @@ def _clock(table: Table) -> ClockTrust:
 
 def decode_duration(text: str, path: str) -> int:
     """Nanoseconds from, for example, "250ms"; PolicyError at *path* unless 1 ns … 24 h."""
-    match = _DURATION.fullmatch(text)
-    duration_ns = int(match[1]) * _UNIT_NS[match[2]] if match else 0
+    duration_ns = _duration(text, _UNIT_NS)
     if not 1 <= duration_ns <= MAX_ERROR_NS:
         raise PolicyError(path, 'must be a number with a unit (ns, us, ms, s) such as "1s", from "1ns" to "86400s"')
     return duration_ns
+
+
+def decode_bracket(text: str, path: str) -> int:
+    """Nanoseconds from, for example, "10m"; PolicyError at *path* unless 1 ns … 366 days."""
+    duration_ns = _duration(text, _LONG_UNIT_NS)
+    if not 1 <= duration_ns <= MAX_BRACKET_NS:
+        raise PolicyError(path, 'must be a number with a unit (s, m, h, d) such as "10m", at most "366d"')
+    return duration_ns
+
+
+def _duration(text: str, units: Mapping[str, int]) -> int:
+    """0 for what is none."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * units.get(match[2], 0) if match else 0
 
 
 def _missing(table: Table) -> MissingTrust:
@@ -264,10 +347,63 @@ def _missing(table: Table) -> MissingTrust:
         table.take("allow_withheld", bool, False),
         table.take("allow_lost", bool, False),
         table.take("allow_not_held", bool, False),
+        table.take("allow_unlogged", bool, False),
+        table.take("allow_unanchored", bool, False),
+        table.take("allow_unwitnessed", bool, False),
+        table.take("allow_no_beacon", bool, False),
         table.take("allow_not_rebuilt", bool, False),
     )
     table.end()
     return missing
+
+
+def _tsa(table: Table) -> TsaTrust:
+    name = decode_name(table.take("name", str), table.name("name"))
+    roots = tuple(_binary(value, table.name("roots")) for value in table.take("roots", list))
+    policies = tuple(_text(value, table.name("policy")) for value in table.take("policy", list))
+    table.end()
+    try:
+        return TsaTrust(name, roots, policies)
+    except DecodeError as error:
+        wrong = "policy" if error.field.endswith("policies") else "roots"
+        raise PolicyError(table.name(wrong), error.reason) from error
+
+
+def _anchors(table: Table) -> AnchorTrust:
+    bracket = decode_bracket(table.take("max_bracket", str), table.name("max_bracket"))
+    anchors = AnchorTrust(table.take("quorum", int), bracket)
+    table.end()
+    return anchors
+
+
+def _witness(table: Table) -> WitnessTrust:
+    try:
+        key = WitnessKey.from_vkey(table.take("key", str), table.name("key"))
+    except DecodeError as error:
+        raise PolicyError(table.name("key"), error.reason) from error
+    operator = decode_name(table.take("operator", str), table.name("operator"))
+    witness = WitnessTrust(key, operator, decode_name(table.take("name", str, key.name), table.name("name")))
+    table.end()
+    return witness
+
+
+def _witness_quorum(table: Table) -> int:
+    quorum = table.take("quorum", int)
+    table.end()
+    return quorum
+
+
+def _text(value: object, path: str) -> str:
+    if not isinstance(value, str):
+        raise PolicyError(path, "must be a list of texts")
+    return value
+
+
+def _binary(value: object, path: str) -> bytes:
+    try:
+        return base64url_decode(_text(value, path))
+    except DecodeError as error:
+        raise PolicyError(path, error.reason) from error
 
 
 def _maker(table: Table) -> MakerTrust:
@@ -337,7 +473,12 @@ def encode_policy(policy: Policy) -> str:
     lines += ["", "[missing]", f"allow_withheld = {_bool(missing.allow_withheld)}"]
     lines += [f"allow_not_held = {_bool(missing.allow_not_held)}"]
     lines += [f"allow_lost = {_bool(missing.allow_lost)}"]
-    lines += [f"allow_not_rebuilt = {_bool(missing.allow_not_rebuilt)}", *build_trust_lines(policy.build)]
+    lines += [f"allow_unlogged = {_bool(missing.allow_unlogged)}"]
+    lines += [f"allow_unanchored = {_bool(missing.allow_unanchored)}"]
+    lines += [f"allow_unwitnessed = {_bool(missing.allow_unwitnessed)}"]
+    lines += [f"allow_no_beacon = {_bool(missing.allow_no_beacon)}"]
+    lines += [f"allow_not_rebuilt = {_bool(missing.allow_not_rebuilt)}"]
+    lines += [*_third_party_lines(policy), *build_trust_lines(policy.build)]
     for maker in policy.makers:
         ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))
         lines += ["", "[[maker]]", f"name = {quote(maker.name)}", f"ca = {quote(ca)}"]
@@ -348,6 +489,21 @@ def encode_policy(policy: Policy) -> str:
         lines += [f"maker = {quote(device.maker.name)}"] if device.maker else []
         lines += [f"sequence_bits = {device.sequence_bits}"]
     return "\n".join(lines) + "\n"
+
+
+def _third_party_lines(policy: Policy) -> Iterator[str]:
+    for tsa in policy.tsas:
+        yield from ("", "[[tsa]]", f"name = {quote(tsa.name)}")
+        yield f"roots = [{', '.join(quote(base64url_encode(root)) for root in tsa.roots)}]"
+        yield f"policy = [{', '.join(quote(oid) for oid in tsa.policies)}]"
+    if policy.anchors:
+        yield from ("", "[anchors]", f"quorum = {policy.anchors.quorum}")
+        yield f"max_bracket = {quote(encode_duration(policy.anchors.max_bracket_ns))}"
+    for witness in policy.witnesses:
+        yield from ("", "[[witness]]", f"name = {quote(witness.name)}", f"key = {quote(witness.key.vkey)}")
+        yield f"operator = {quote(witness.operator)}"
+    if policy.witness_quorum is not None:
+        yield from ("", "[witnesses]", f"quorum = {policy.witness_quorum}")
 
 
 def encode_duration(duration_ns: int) -> str:

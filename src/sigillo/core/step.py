@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from cryptography import x509
 
-from sigillo.core.certificate import Validity, verify_chain
+from sigillo.core.certificate import CertifiedKey, verify_chain
 from sigillo.core.checkpoint import SignedCheckpoint, verify_checkpoint
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind
@@ -259,11 +258,14 @@ def check_device(
     if isinstance(message, Reading) and message.device_id != principal:
         raise VerificationError(9, f'signed as "{message.device_id}", delivered by "{principal}"')
     try:
-        _verify_device_signature(message, device, certificates, verified.mark.time_ns)
+        certified = _verify_device_signature(message, device, certificates)
     except SignatureError as error:
         raise VerificationError(9, f'not signed by the key of device "{principal}": {error.reason}') from error
     content_hash = hashlib.sha256(message.signed_bytes).digest()
-    return VerifiedMessage(verified, device, message.ver, content_hash, message.beacon, MADE_BY_VERIFY)
+    clock = message.ts_ns, message.ts_resolution_ns
+    return VerifiedMessage(
+        verified, device, message.ver, content_hash, message.beacon, *clock, certified, MADE_BY_VERIFY
+    )
 
 
 def _decode_device_message(received: bytes, topic: str) -> DeviceMessage:
@@ -274,28 +276,30 @@ def _decode_device_message(received: bytes, topic: str) -> DeviceMessage:
 
 
 def _verify_device_signature(
-    message: DeviceMessage, device: DeviceTrust, certificates: Certificates, time_ns: int
-) -> None:
-    """The device's key signed the message: the pinned one, or one that its maker certifies at this time."""
+    message: DeviceMessage, device: DeviceTrust, certificates: Certificates
+) -> tuple[CertifiedKey, ...]:
+    """The device's key signed the message: the pinned one, or one that its maker certifies, which is returned.
+
+    Whether it is certified in time is for step 9's last part to say (`step_third.check_certified`).
+    """
     if device.key is not None:
         _verify_under(device.key, message)
-        return
+        return ()
     held = certificates.of(device.id)
     if not held:
         raise SignatureError(certificates.why_none(device.id))
-    invalid: Validity | None = None
-    for certificate in held:
-        try:
-            _verify_under(certificate.certified.key, message)
-        except SignatureError:
-            continue
-        invalid = certificate.certified.invalid_at(time_ns)
-        if invalid is None:
-            return
-    if invalid is None:
+    found = tuple(certificate.certified for certificate in held if _signed(certificate.certified.key, message))
+    if not found:
         raise SignatureError(f"none of its {len(held)} certificate(s) that count has the key")
-    window = f"from {_moment(invalid.from_ns)} to {_moment(invalid.to_ns)}"
-    raise SignatureError(f"{invalid.name} is valid {window}, and the mark is of {_moment(time_ns)}")
+    return found
+
+
+def _signed(key: DeviceKey, message: DeviceMessage) -> bool:
+    try:
+        _verify_under(key, message)
+    except SignatureError:
+        return False
+    return True
 
 
 def _verify_under(key: DeviceKey, message: DeviceMessage) -> None:
@@ -304,19 +308,16 @@ def _verify_under(key: DeviceKey, message: DeviceMessage) -> None:
     key.verify(message.signature, message.signed_bytes)
 
 
-def _moment(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def _signer(message: DeviceMessage, device: DeviceTrust | None, certificates: Certificates, time_ns: int) -> str:
     """Whether this device signed the message, for people."""
     if device is None:
         return ""
     try:
-        _verify_device_signature(message, device, certificates, time_ns)
+        certified = _verify_device_signature(message, device, certificates)
     except SignatureError:
         return ""
-    return f'; signed by "{device.id}"'
+    in_time = not certified or any(found.invalid_at(time_ns) is None for found in certified)
+    return f'; signed by "{device.id}"' if in_time else ""
 
 
 def check_withheld(verified: VerifiedMark, last: LastMark | None) -> None:
@@ -381,6 +382,12 @@ def check_log_order(shown: Logged, before: Logged | None, last_sequence: int | N
         return
     entry, earlier = shown.entry, before.entry
     in_epoch = entry.epoch == earlier.epoch
+    if Kind.TOKEN in (entry.kind, earlier.kind) and not in_epoch:
+        if entry.epoch < earlier.epoch:
+            reason = f"entry {shown.index}, of epoch {entry.epoch}, cannot come after entry {before.index}"
+            raise VerificationError(15, f"{reason}, of epoch {earlier.epoch}")
+        if entry.kind is not Kind.EPOCH_STATEMENT or entry.epoch != earlier.epoch + 1:
+            return  # what the epochs between them had is not shown
     sequence = entry.sequence if in_epoch else last_sequence
     if sequence is None:  # step 4 fails: the statement knows no epoch before it
         return
@@ -406,10 +413,10 @@ def check_named(checkpoint: Checkpoint, index: int, stops: Stops) -> None:
     if size < stops.named:
         newest = f"size {stops.named}, named before it"
         raise VerificationError(15, f"entry {index} names a checkpoint of size {size}, older than that of {newest}")
-    root = stops.name(size)
-    if root is None:
+    stops.named, stop = size, stops.at(size)
+    if stop is None:
         raise VerificationError(15, f"the file does not stop at size {size}, which entry {index} names")
-    if root != checkpoint.root:
+    if stop.root != checkpoint.root:
         named = f"entry {index} names a checkpoint of size {size} with another root than this log had"
         raise VerificationError(15, f"{named}: this proves misbehaviour of whoever holds the log key")
 

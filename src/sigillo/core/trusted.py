@@ -116,7 +116,8 @@ class VerifiedMessage(_MadeByVerify):
     """Steps 5, 6 and 9 passed: *device* signed this message, and its mark is about exactly these bytes.
 
     *device_sequence*: the device's own counter; *content_hash*: SHA-256 of the bytes that the device signed; *beacon*:
-    what the device says it has seen of the log, 32 bytes or None, not verified.
+    what the device says it has seen of the log, 32 bytes or None, not verified; *device_time_ns*: by its own clock, to
+    *device_resolution_ns*; *certified*: its key as its maker certifies it, not yet judged in time; none where pinned.
     """
 
     mark: VerifiedMark
@@ -124,6 +125,9 @@ class VerifiedMessage(_MadeByVerify):
     device_sequence: int
     content_hash: bytes
     beacon: bytes | None
+    device_time_ns: int
+    device_resolution_ns: int
+    certified: tuple[CertifiedKey, ...]
     token: InitVar[object]
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sigillo.core.bracket import Anchor, Bound
+
 MAX_LISTED = 100
 SCHEMA_VERSION = 1
 
@@ -30,17 +32,25 @@ STEPS = {
     14: "log inclusion",
     15: "log order",
     16: "complete",
+    17: "anchor",
+    18: "bracket",
+    19: "witness",
+    20: "beacon",
 }
 LOG_STEPS = (14, 15, 16)
-"""Those that a file without a log proof does not have."""
+"""Those that are about the log alone."""
+NO_LOG = "nothing shows that these marks are in a log that others can see"
 LEVEL_SENTENCE = {"declared": "hashes self-reported by the operator"}
 
 
 class Result(StrEnum):
-    """The outcome of one check. ``NOT_CHECKED``: no policy, or a step before it failed."""
+    """The outcome of one check. ``NOT_CHECKED``: no policy, or a step before it failed. ``MISSING``: the file has
+    nothing for it, and nobody demands that.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
+    MISSING = "missing"
     NOT_CHECKED = "not checked"
 
 
@@ -85,7 +95,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link of the chain that the file has no evidence for: named, never passed."""
+    """A link of the chain for which this version has no step: named, never passed."""
 
     name: str
     detail: str
@@ -103,6 +113,35 @@ class Received:
     last_ns: int
     clock: str
     bound_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bounds that messages have on one side, from the *first* in time to the *last*.
+
+    *count*: how many have one, *lacking*: how many have none; *liars* as of a check.
+    """
+
+    first: Bound
+    last: Bound
+    count: int
+    lacking: int
+    liars: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What brackets the marks and messages of a file in time; None where nothing does, on that side.
+
+    *widest_ns*: the widest bracket of a mark, where one has both sides; *clock*: "contradicted", "not contradicted" or
+    "not compared": the devices' own.
+    """
+
+    signed_after: Span | None = None
+    marked_after: Span | None = None
+    not_later: Span | None = None
+    widest_ns: int | None = None
+    clock: str = "not compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +177,14 @@ class LogSummary:
     """The log that the file is shown under, as its checkpoint says.
 
     *complete_to*: the entry up to which the file is complete (spec/verification.md); None where no step says so.
+    *witnesses*: the quorum that cosigned it; empty where there is none.
     """
 
     origin: str
     size: int
     root: bytes
     complete_to: int | None = None
+    witnesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +200,7 @@ class Summary:
     """What the file holds, by its own account. The tuples list at most ``MAX_LISTED``; the counts are whole.
 
     *not_held_count*: marks that are admitted, whose messages are not held; *message_count* is without them.
-    *built*: by whom the programs of its epochs were, each once; *rebuilt_count*: epochs with the policy's quorum.
+    *rebuilt_count*: epochs whose programs as many rebuilders made again as the policy asks for.
     """
 
     epoch_count: int
@@ -172,7 +213,7 @@ class Summary:
     devices: tuple[DeviceSummary, ...]
     operators: tuple[str, ...]
     log: LogSummary | None = None
-    built: tuple[BuiltBy, ...] = ()
+    bounds: Bounds = Bounds()
     rebuilt_count: int = 0
 
 
@@ -207,7 +248,7 @@ class Verdict:
             "reason": self.reason or None,
             "policy": self.has_policy,
             "level": {"name": self.level, "sentence": LEVEL_SENTENCE[self.level]},
-            "bounds": _bounds(self.summary.received),
+            "bounds": _bounds(self.summary.received, self.summary.bounds),
             "log": _log(self.summary.log),
             "summary": _summary(self.summary),
             "checks": [_check(check) for check in self.checks],
@@ -220,8 +261,7 @@ class Verdict:
         }
 
 
-def _bounds(received: Received | None) -> dict[str, Any]:
-    """What brackets the messages in time; the three that this version has no evidence for are null."""
+def _bounds(received: Received | None, bounds: Bounds) -> dict[str, Any]:
     claim = None
     if received:
         claim = {
@@ -230,13 +270,50 @@ def _bounds(received: Received | None) -> dict[str, Any]:
             "clock": received.clock,
             "bound_ns": received.bound_ns,
         }
-    return {"signed_after": None, "received": claim, "marked_after": None, "marked_not_later_than": None}
+    return {
+        "signed_after": _span(bounds.signed_after),
+        "received": claim,
+        "marked_after": _span(bounds.marked_after),
+        "marked_not_later_than": _span(bounds.not_later),
+        "widest_ns": bounds.widest_ns,
+        "device_clock": bounds.clock,
+    }
+
+
+def _span(span: Span | None) -> dict[str, Any] | None:
+    if span is None:
+        return None
+    return {
+        "first": _bound(span.first),
+        "last": _bound(span.last),
+        "count": span.count,
+        "lacking": span.lacking,
+        "who_must_have_lied": [list(parties) for parties in span.liars],
+    }
+
+
+def _bound(bound: Bound) -> dict[str, Any]:
+    return {
+        "time_ns": bound.time_ns,
+        "operator": bound.operator or None,
+        "tokens": [_anchor(anchor) for anchor in bound.anchors[:MAX_LISTED]],
+    }
+
+
+def _anchor(anchor: Anchor) -> dict[str, Any]:
+    return {"tsa": anchor.tsa, "size": anchor.size, "entry": anchor.index}
 
 
 def _log(log: LogSummary | None) -> dict[str, Any] | None:
     if log is None:
         return None
-    return {"origin": log.origin, "size": log.size, "root": log.root.hex(), "complete_to": log.complete_to}
+    return {
+        "origin": log.origin,
+        "size": log.size,
+        "root": log.root.hex(),
+        "complete_to": log.complete_to,
+        "witnesses": list(log.witnesses),
+    }
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

@@ -6,9 +6,8 @@ on. A step runs only on what the steps before it have proved: the types of :mod:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
 
 from sigillo.core import build_step, step
 from sigillo.core.build_step import Builds
@@ -16,6 +15,7 @@ from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import (
     Decoded,
     DecodedCertificate,
+    DecodedCheckpoint,
     DecodedEnd,
     DecodedEpoch,
     DecodedHead,
@@ -23,6 +23,7 @@ from sigillo.core.decoded import (
     DecodedManifest,
     DecodedMessage,
     DecodedRebuild,
+    DecodedToken,
     DecodedTrailer,
     decode_objects,
     entry_of,
@@ -34,9 +35,10 @@ from sigillo.core.history import Certificates, Contents, DeviceCounter, LastMark
 from sigillo.core.inclusion import Inclusion, Logged
 from sigillo.core.ledger import Ledger
 from sigillo.core.mark import Checkpoint
-from sigillo.core.note import LogKey
-from sigillo.core.policy import Policy
+from sigillo.core.policy import OperatorTrust, Policy
+from sigillo.core.run import Run
 from sigillo.core.statement import HowEnded
+from sigillo.core.third import ThirdParties
 from sigillo.core.trusted import (
     MADE_BY_VERIFY,
     SelfSignedStatement,
@@ -46,9 +48,7 @@ from sigillo.core.trusted import (
     VerifiedMessage,
     VerifiedStatement,
 )
-
-T = TypeVar("T")
-P = ParamSpec("P")
+from sigillo.core.verdict import NO_LOG
 
 
 def verify(lines: Iterable[bytes], policy: Policy, now_ns: int) -> VerifiedEvidence:
@@ -114,16 +114,16 @@ class _Walk:
         self._contents = Contents()
         self._counters: dict[str, DeviceCounter] = {}
         self._log: Inclusion | None = None
-        self._log_key: LogKey | None = None
+        self._operator: OperatorTrust | None = None
+        self._do = Run(policy, ledger)
+        self._third = ThirdParties(policy, now_ns, ledger, self._do)
 
     def line(self, decoded: Decoded) -> None:
         """The next line."""
         if isinstance(decoded, DecodedCertificate):
             self.certificate(decoded)
-        elif isinstance(decoded, DecodedManifest):
-            self.manifest(decoded)
-        elif isinstance(decoded, DecodedRebuild):
-            self.rebuild(decoded)
+        elif isinstance(decoded, DecodedManifest | DecodedRebuild):
+            self.build(decoded)
         elif isinstance(decoded, DecodedEpoch):
             self.epoch(decoded)
         elif isinstance(decoded, DecodedMessage):
@@ -134,12 +134,18 @@ class _Walk:
             self.heads(decoded)
         elif isinstance(decoded, DecodedHead):
             self.head(decoded)
+        elif isinstance(decoded, DecodedToken):
+            self._entry(decoded)
+            self._third.token(decoded)
+        elif isinstance(decoded, DecodedCheckpoint):
+            self._third.checkpoint(decoded)
         elif isinstance(decoded, DecodedTrailer):
             self.trailer(decoded)
         elif isinstance(decoded.line, StopLine):
             self.stop(decoded.line)
         elif isinstance(decoded.line, Header) and decoded.line.log:
             self._log, self._ledger.has_log = Inclusion(), True
+            self._third.stops = self._log.stops
 
     def certificate(self, decoded: DecodedCertificate) -> None:
         """For step 9: keep it for the messages of its device. One that does not count fails those that need it."""
@@ -151,17 +157,15 @@ class _Walk:
         except VerificationError as error:
             self._certificates.refuse(device.id, error.reason)
 
-    def manifest(self, decoded: DecodedManifest) -> None:
-        """For step 12: keep it for the epochs that name it."""
-        _, manifest = self._try(build_step.check_manifest, decoded.manifest, self._build_trust)
-        if manifest:
-            self._builds.manifests[manifest.sha256] = manifest
-
-    def rebuild(self, decoded: DecodedRebuild) -> None:
-        """For step 12: keep it for the epochs that name its manifest."""
-        _, rebuild = self._try(build_step.check_rebuild, decoded.rebuild, self._builds, self._build_trust)
-        if rebuild:
-            self._builds.rebuilds.append(rebuild)
+    def build(self, decoded: DecodedManifest | DecodedRebuild) -> None:
+        """For step 12: keep it for the epochs that name this manifest, or that of this statement."""
+        trust = self._build_trust
+        if isinstance(decoded, DecodedManifest):
+            _, manifest = self._do.attempt(build_step.check_manifest, decoded.manifest, trust)
+            self._builds.manifests |= {manifest.sha256: manifest} if manifest else {}
+            return
+        _, rebuild = self._do.attempt(build_step.check_rebuild, decoded.rebuild, self._builds, trust)
+        self._builds.rebuilds += [rebuild] if rebuild else []
 
     @property
     def _build_trust(self) -> BuildTrust:
@@ -172,8 +176,9 @@ class _Walk:
         signed = decoded.statement
         self._ledger.epoch(signed.statement, signed.epoch_id)
         before, self._epoch = self._epoch, _Epoch(signed, None)
+        self._third.time(signed.statement.start_ns, signed.statement.operator)
         self._entry(decoded, signed.statement.log_checkpoint)
-        _, own = self._run(2, step.check_statement, signed)
+        _, own = self._do.step(2, step.check_statement, signed)
         if own is None:
             self._ledger.skipped(3, 4, 12, 13)
             return
@@ -186,23 +191,23 @@ class _Walk:
         if self._policy is None:
             self._ledger.skipped(3)
         else:
-            _, verified = self._run(3, step.check_log_key, signed, own, self._policy)
+            _, verified = self._do.step(3, step.check_log_key, signed, own, self._policy)
         if verified is None:
             self._ledger.skipped(12, 13)
             return
-        self._log_key = verified.operator.log_key
+        self._operator = verified.operator
         self._build(verified)
-        self._run(13, step.check_level, verified)
+        self._do.step(13, step.check_level, verified)
 
     def _build(self, verified: VerifiedStatement) -> None:
         trust = self._build_trust
-        passed, needed_permission = self._run(12, build_step.check_build, verified, self._builds, trust)
+        passed, needed_permission = self._do.step(12, build_step.check_build, verified, self._builds, trust)
         if passed and needed_permission:
             self._ledger.relaxed("operator.unsafe_any_build")
         if not trust.builders:
             return
         built = self._builds.built_by(verified, trust)
-        rebuilt = self._permit("missing.allow_not_rebuilt", 12, build_step.check_rebuilt, built, trust)
+        rebuilt = self._do.permit("missing.allow_not_rebuilt", 12, build_step.check_rebuilt, built, trust)
         if built:
             self._ledger.built(built, rebuilt=rebuilt)
 
@@ -218,7 +223,7 @@ class _Walk:
         elif before.own is None:
             self._ledger.skipped(4)
         else:
-            self._run(4, step.check_chain, own, before.own, before.end, before.last)
+            self._do.step(4, step.check_chain, own, before.own, before.end, before.last)
 
     def epoch_end(self, decoded: DecodedEnd) -> None:
         """Step 4 for the end of the epoch, step 7 for its last mark shown, 14 and 15."""
@@ -228,12 +233,12 @@ class _Walk:
         if epoch.own is None:
             self._ledger.skipped(4)
             return
-        _, epoch.end = self._run(4, step.check_end, signed, epoch.own)
+        _, epoch.end = self._do.step(4, step.check_end, signed, epoch.own)
         if epoch.end and epoch.last:
-            self._try(step.check_last, epoch.end, epoch.last)
+            self._do.attempt(step.check_last, epoch.end, epoch.last)
 
     def message(self, decoded: DecodedMessage) -> None:
-        """Steps 5 to 11 and 14 to 16."""
+        """Steps 5 to 11 and 14 to 20."""
         signed, line, epoch = decoded.mark, decoded.line, self._running()
         held = line.payload is not None
         if held:
@@ -242,46 +247,49 @@ class _Walk:
             self._ledger.not_held()
         self._entry(decoded, signed.mark.checkpoint)
         if epoch.own is None:
-            self._ledger.skipped(5, 6, 7, 8, 9, 10, 11, 16)
+            self._ledger.skipped(5, 6, 7, 8, 9, 10, 11, 16, 18, 20)
             return
-        _, mark = self._run(5, step.check_mark, signed, epoch.own)
+        _, mark = self._do.step(5, step.check_mark, signed, epoch.own)
         if mark is None:
-            self._ledger.skipped(6, 7, 8, 9, 10, 11, 16)
+            self._ledger.skipped(6, 7, 8, 9, 10, 11, 16, 18, 20)
             return
         principal = self._ledger.principals.of(mark.mark.principal)
-        _, received = self._run(6, step.check_binding, mark, line)
+        _, received = self._do.step(6, step.check_binding, mark, line)
         self._order(mark, line, epoch, principal)
-        if held:
-            self._content(mark, received, principal)
+        message = self._content(mark, received, principal) if held else None
+        self._third.mark(mark, message, decoded.number, line.index)
+        if held and message is None:
+            self._ledger.skipped(20)
 
-    def _content(self, mark: VerifiedMark, received: bytes | None, principal: Principal) -> None:
+    def _content(self, mark: VerifiedMark, received: bytes | None, principal: Principal) -> VerifiedMessage | None:
         """Steps 8, 9 and 11. *received*: None where step 6 failed."""
         if self._policy is None:
             self._ledger.skipped(8, 9, 11)
-            return
-        _, permission = self._run(8, step.check_clock, mark, self._policy.clock)
+            return None
+        _, permission = self._do.step(8, step.check_clock, mark, self._policy.clock)
         if permission:
             self._ledger.relaxed(permission)
         if received is None:
             self._ledger.skipped(9, 11)
-            return
-        _, message = self._run(9, step.check_device, mark, received, self._policy, self._certificates)
-        if message is None:
+            return None
+        _, message = self._do.step(9, step.check_device, mark, received, self._policy, self._certificates)
+        if message is None or not self._third.certified(message):
             self._ledger.skipped(11)
-        else:
-            self._number(message, principal)
+            return None
+        self._number(message, principal)
+        return message
 
     def _order(self, mark: VerifiedMark, line: MessageLine, epoch: _Epoch, principal: Principal) -> None:
         """Steps 7, 10 and 16. What is out of order does not move the point from which the next mark is judged."""
         last = principal.last
         in_epoch = last if last and last.epoch == epoch.number else None
-        ordered, _ = self._run(7, step.check_order, mark, epoch.end, epoch.last, in_epoch, self._now_ns)
+        ordered, _ = self._do.step(7, step.check_order, mark, epoch.end, epoch.last, in_epoch, self._now_ns)
         if not ordered:
             self._ledger.skipped(10, 16)
             return
         if line.payload is None:
-            self._allow("missing.allow_not_held", 10, step.check_held, mark)
-        whole = self._allow("missing.allow_withheld", 10, step.check_withheld, mark, last)
+            self._do.allow("missing.allow_not_held", 10, step.check_held, mark)
+        whole = self._do.allow("missing.allow_withheld", 10, step.check_withheld, mark, last)
         epoch.last = mark
         principal.last = LastMark(epoch.number, mark.mark.sequence, mark.mark.count, mark.object_hash)
         self._reach(principal, epoch, mark.mark.sequence, line.index, whole=whole)
@@ -307,7 +315,7 @@ class _Walk:
         epoch.heads = None
         if epoch.own is None:
             self._ledger.skipped(16)
-        elif self._run(16, step.check_heads, heads, epoch.own)[0]:
+        elif self._do.step(16, step.check_heads, heads, epoch.own)[0]:
             epoch.heads = decoded
 
     def head(self, decoded: DecodedHead) -> None:
@@ -323,45 +331,48 @@ class _Walk:
             return
         heads, last = epoch.heads.heads, principal.last
         in_epoch = last if last and last.epoch == epoch.number else None
-        _, missing = self._run(16, step.check_head, decoded.proof, heads, name, in_epoch)
+        _, missing = self._do.step(16, step.check_head, decoded.proof, heads, name, in_epoch)
         if missing is None:
             return
-        whole = self._allow("missing.allow_withheld", 16, step.check_complete, missing, principal.name)
+        whole = self._do.allow("missing.allow_withheld", 16, step.check_complete, missing, principal.name)
         self._reach(principal, epoch, heads.last_sequence, epoch.heads.line.index, whole=whole)
 
     def _entry(
-        self, decoded: DecodedEpoch | DecodedMessage | DecodedEnd | DecodedHeads, named: Checkpoint | None = None
+        self,
+        decoded: DecodedEpoch | DecodedMessage | DecodedEnd | DecodedHeads | DecodedToken,
+        named: Checkpoint | None = None,
     ) -> None:
         """Steps 14 and 15 for a line that stands for an entry of the log. *named*: the checkpoint in its object."""
-        log, index, epoch = self._log, decoded.line.index, self._running()
-        entry = entry_of(decoded, epoch.number)
+        log, index, epoch = self._log, decoded.line.index, self._epoch
+        entry = entry_of(decoded, epoch.number if epoch else 0)
         if log is None or index is None or entry is None:
             return
         shown = Logged(index, entry)
         before = log.show(shown, decoded.line.skip)
-        self._run(15, step.check_log_order, shown, before, epoch.before)
+        self._do.step(15, step.check_log_order, shown, before, epoch.before if epoch else None)
         if named:
-            self._run(15, step.check_named, named, index, log.stops)
+            self._do.step(15, step.check_named, named, index, log.stops)
 
     def stop(self, line: StopLine) -> None:
         """Step 14 up to here: the entries lead to this root."""
         assert self._log  # decode_lines refuses a stop without a log
         self._lead(self._log, line.size, line.root, line.skip)
-        self._log.stops.add(line.size, line.root)
+        self._third.stop(line)
 
     def trailer(self, decoded: DecodedTrailer) -> None:
-        """Step 14: the entries lead to the checkpoint, which the pinned log key signed."""
+        """Steps 14 and 19: the entries lead to the checkpoint, which the pinned log key and witnesses signed."""
         log, checkpoint = self._log, decoded.checkpoint
         if log is None or checkpoint is None:
             return
         head = checkpoint.head
         self._ledger.checkpoint(head)
         self._lead(log, head.size, head.root, decoded.line.skip)
-        if self._log_key is None:  # no policy, or step 3 failed
+        self._third.trailer(checkpoint, self._operator)
+        if self._operator is None:  # no policy, or step 3 failed
             self._ledger.skipped(14)
             return
         self._ledger.ran(14, log.entries)
-        self._try(step.check_checkpoint, checkpoint, self._log_key)
+        self._do.attempt(step.check_checkpoint, checkpoint, self._operator.log_key)
 
     def _lead(self, log: Inclusion, size: int, root: bytes, skip: Skip) -> None:
         try:
@@ -389,7 +400,7 @@ class _Walk:
             principal.repeats += 1
             self._ledger.noted(11, f'repeat: number {message.device_sequence} of device "{device.id}" was shown before')
             return
-        _, note = self._run(11, step.check_number, message, counter)
+        _, note = self._do.step(11, step.check_number, message, counter)
         if note:
             self._ledger.noted(11, note)
 
@@ -400,41 +411,11 @@ class _Walk:
             self._ledger.failed(VerificationError(7, reason))
 
     def end(self) -> None:
-        """Step 11 for each device, once every message is known."""
+        """Step 11 for each device, once every message is known; and what the file has nothing for."""
         for device, counter in self._counters.items():
-            self._allow("missing.allow_lost", 11, step.check_lost, device, counter)
-
-    def _run(self, number: int, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[bool, T | None]:
-        """Run one step: whether it passed, and its value."""
-        self._ledger.ran(number)
-        return self._try(check, *args, **kwargs)
-
-    def _try(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[bool, T | None]:
-        try:
-            return True, check(*args, **kwargs)
-        except VerificationError as error:
-            self._ledger.failed(error)
-            return False, None
-
-    def _allow(self, permission: str, number: int, check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Run one step whose failure the policy may allow: then it is a note, and the permission was needed.
-
-        Returns whether it passed without.
-        """
-        self._ledger.ran(number)
-        return self._permit(permission, number, check, *args, **kwargs)
-
-    def _permit(
-        self, permission: str, number: int, check: Callable[P, None], *args: P.args, **kwargs: P.kwargs
-    ) -> bool:
-        """As `_allow`, for what is a part of a step."""
-        try:
-            check(*args, **kwargs)
-        except VerificationError as error:
-            if self._policy is None or permission not in self._policy.permissions():
-                self._ledger.failed(error)
-            else:
-                self._ledger.relaxed(permission)
-                self._ledger.noted(number, error.reason)
-            return False
-        return True
+            self._do.allow("missing.allow_lost", 11, step.check_lost, device, counter)
+        if self._log is None:
+            self._do.absent("missing.allow_unlogged", 14, NO_LOG)
+            self._ledger.absent(15, NO_LOG)
+            self._ledger.absent(16, NO_LOG)
+        self._third.end()

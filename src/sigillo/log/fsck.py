@@ -15,7 +15,7 @@ from typing import Final
 
 from sigillo import disk
 from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint, verify_checkpoint
-from sigillo.core.entry import Kind, LogEntry, decode_entry
+from sigillo.core.entry import Kind, decode_entry
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError, MerkleError, SigilloError
 from sigillo.core.mark import decode_mark
@@ -27,6 +27,7 @@ from sigillo.log.cursor import SpoolCursor
 from sigillo.log.error import LogError, Refusal, naming
 from sigillo.log.history import History
 from sigillo.log.public import CHECKPOINT, PublicLog
+from sigillo.log.recent import Recent
 from sigillo.log.record import SEGMENT_ENTRIES, Record
 from sigillo.log.store import StoreReader
 from sigillo.log.tile_file import TileFiles
@@ -136,7 +137,7 @@ class _Check:
             if leaf_hash(entry) != leaf:
                 raise Fault(2, str(self._files.path(tile)), f"entry {index}: its leaf is not the hash of the entry")
             try:
-                self._order.follow(decode_entry(entry))
+                self._order.follow(index, entry)
             except SigilloError as error:
                 raise Fault(3, str(self._files.path(bundle)), f"entry {index}: {error}") from None
 
@@ -261,9 +262,11 @@ class _Order:
         self._epoch = self._sequence = 0
         self._ended = False
         self._heads: int | None = None
+        self._recent = Recent()
 
-    def follow(self, entry: LogEntry) -> None:
-        """Take the next entry. Raises Refusal where it may not come here."""
+    def follow(self, index: int, entry_bytes: bytes) -> None:
+        """Take the next entry. Raises Refusal where it may not come here, DecodeError."""
+        entry = decode_entry(entry_bytes)
         if entry.kind is Kind.EPOCH_STATEMENT:
             if entry.epoch != self._epoch + 1:
                 raise Refusal(f"the statement of epoch {entry.epoch} comes after epoch {self._epoch}")
@@ -279,6 +282,10 @@ class _Order:
             if self._heads == entry.sequence:
                 raise Refusal("the heads are there twice")
             self._heads = entry.sequence
+        logged = self._recent.find(entry.object_hash, index)
+        if logged is not None:
+            raise Refusal(f"its object is that of entry {logged}")
+        self._recent.add(index, entry_bytes)
         self._sequence = entry.sequence
         self._ended = self._ended or entry.kind is Kind.EPOCH_END
 

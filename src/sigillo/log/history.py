@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from sigillo.core.bytes import object_hash
 from sigillo.core.entry import Kind, LogEntry, encode_entry
@@ -19,13 +18,10 @@ from sigillo.core.mark import Checkpoint, SignedMark, decode_mark
 from sigillo.core.note import LogKey
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.statement import EpochStatement, HowEnded
+from sigillo.core.submitted import submitted_hash
 from sigillo.log.error import Refusal
+from sigillo.log.recent import Recent
 
-_DOMAINS: Final = {
-    Kind.TOKEN: "token",
-    Kind.ATTESTATION_EVIDENCE: "attestation-evidence",
-    Kind.KEY_CHANGE: "key-change",
-}
 RootAt = Callable[[int], bytes]
 """Root of the tree of this log at a size."""
 
@@ -47,6 +43,7 @@ class History:
         self._root_at = root_at
         self._named = Checkpoint()
         self.size = 0
+        self.recent = Recent()
         self._statement: SignedStatement | None = None
         self._begin()
 
@@ -105,8 +102,9 @@ class History:
         elif kind is Kind.SEAL:
             raise Refusal("seals are not logged in this version")
         else:
-            hashed = object_hash(_DOMAINS[kind], data)
+            hashed = self._submitted(kind, data)
         entry = encode_entry(LogEntry(kind, self.statement.statement.number, self.sequence, hashed))
+        self.recent.add(self.size, entry)
         self.size += 1
         return entry
 
@@ -186,6 +184,13 @@ class History:
             raise Refusal("the heads are not those of the marks before")
         self.heads_sequence = heads.last_sequence
         return object_hash("heads", data)
+
+    def _submitted(self, kind: Kind, data: bytes) -> bytes:
+        hashed = submitted_hash(kind, data)
+        logged = self.recent.find(hashed, self.size)
+        if logged is not None:
+            raise Refusal(f"the object is logged already, as entry {logged}")
+        return hashed
 
     def _current(self) -> EpochStatement:
         if self.ended:

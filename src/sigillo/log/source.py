@@ -1,4 +1,4 @@
-"""What comes next in the log (I1): from the spool of the newest epoch, then the next statement of the epoch store."""
+"""What comes next in the log (I1): what was submitted, then the spool of the newest epoch, then the next statement."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sigillo.core.spool import Record
 from sigillo.log.cursor import SpoolCursor
 from sigillo.log.error import LogError, Refusal
 from sigillo.log.history import History
+from sigillo.log.incoming import Incoming
 from sigillo.log.store import Item
 
 _ALIVE: Final = (
@@ -25,19 +26,36 @@ _STATEMENT: Final = "put the right file back from your backup; where log and epo
 class Source:
     """Decides the next entries and their order; each is admitted to the history before it is given out."""
 
-    def __init__(self, spool: Path, epochs: Path, history: History, heads_interval_s: float, now: Callable[[], float]):
-        """*now*: monotonic seconds; *heads_interval_s*: between heads while marks come."""
+    def __init__(
+        self,
+        log: Path,
+        spool: Path,
+        epochs: Path,
+        history: History,
+        *,
+        heads_interval_s: float,
+        now: Callable[[], float],
+    ) -> None:
+        """*log*, *spool*, *epochs*: the folders of these names.
+
+        *heads_interval_s*: between heads while marks come; *now*: monotonic seconds. Raises OSError.
+        """
         self._spool, self._epochs, self._history = spool, epochs, history
+        self._incoming = Incoming(log, lambda hashed: history.recent.find(hashed, history.size) is not None)
         self._interval_s, self._now = heads_interval_s, now
         self._heads_due = now() + heads_interval_s
         self._cursor: SpoolCursor | None = None
         self._closed = 0  # the epoch of which no more is believed
         self._droppable = True  # spools of earlier epochs may be there
-        self.findings: list[str] = []
+        self._findings: list[str] = []
 
     def take(self, limit: int) -> list[Item]:
         """The next entries with their objects, at most *limit* and two more. Raises LogError: fatal."""
         items: list[Item] = []
+        self._incoming.drop_logged()  # I0
+        if self._history.epoch:
+            for kind, data in self._incoming.take():
+                self._admit(kind, data, items)
         while len(items) < limit:
             # looked for before the spool is read: once it is there, nothing more comes into that spool
             statement = self._next_statement()
@@ -54,6 +72,12 @@ class Source:
             self._add_heads(items)
         return items
 
+    def findings(self) -> list[str]:
+        """What did not hold, each given once."""
+        found = [*self._findings, *self._incoming.findings]
+        self._findings, self._incoming.findings = [], []
+        return found
+
     def drop_covered(self) -> None:
         """D1: delete the spool segments whose every record is in the store and under a durable checkpoint."""
         try:
@@ -66,7 +90,7 @@ class Source:
                             path.unlink(missing_ok=True)
                 self._droppable = False
         except OSError as error:
-            self.findings.append(f"{error.filename or self._spool}: a covered segment stays ({error.strerror})")
+            self._findings.append(f"{error.filename or self._spool}: a covered segment stays ({error.strerror})")
 
     def _next_statement(self) -> Path | None:
         path = self._epochs / f"{self._history.epoch + 1:010}.cose"
@@ -94,7 +118,7 @@ class Source:
         except SigilloError as error:
             if cursor.alive():
                 raise LogError(f"{cursor.place}: {error}; {_ALIVE}") from None
-            self.findings.append(f"{cursor.place}: epoch {history.epoch} is logged up to {history.sequence}: {error}")
+            self._findings.append(f"{cursor.place}: epoch {history.epoch} is logged up to {history.sequence}: {error}")
             self._closed = history.epoch
 
     def _is_new(self, record: Record) -> bool:

@@ -31,6 +31,7 @@ from sigillo.core.note import LogKey
 from sigillo.log.error import RESTORED, STOPPED, LogError, naming
 from sigillo.log.history import History
 from sigillo.log.public import CHECKPOINT, PublicLog
+from sigillo.log.recent import REACH
 from sigillo.log.record import SEGMENT_ENTRIES, Record
 from sigillo.log.source import Source
 from sigillo.log.store import Store
@@ -104,7 +105,7 @@ class Log:
             with naming(folder, STOPPED):
                 log._lock()
                 history = log._recover()
-                log._source = Source(spool, epochs, history, heads_interval_s, now)
+                log._source = Source(folder, spool, epochs, history, heads_interval_s=heads_interval_s, now=now)
                 log._publish(first=True)
         except BaseException:
             log.close()
@@ -131,9 +132,8 @@ class Log:
 
     @property
     def findings(self) -> list[str]:
-        """What did not hold in a spool, for the operator; each is given once."""
-        found, self._source.findings = self._source.findings, []
-        return found
+        """What did not hold in a spool or in `incoming/`, for the operator; each is given once."""
+        return self._source.findings()
 
     def round(self) -> SignedCheckpoint | None:
         """Log what has come, at most 16,384 entries: the new checkpoint, durable; None where nothing had come.
@@ -144,7 +144,7 @@ class Log:
             raise LogError(f"{self._folder}: {STOPPED}")
         self._stopped = True  # until this round has gone well
         with naming(self._folder, STOPPED):
-            items = self._source.take(MAX_ROUND)  # I1
+            items = self._source.take(MAX_ROUND)  # I0 I1
             signed = None
             if items:
                 self._store.append(items)  # S1 S2 I2 I3
@@ -217,6 +217,8 @@ class Log:
         if begin is None:
             raise LogError(f"{self._public}: epoch {epoch} has no statement in the log; {RESTORED}")
         history.size = begin
+        reached = max(begin - REACH, 0)
+        history.recent.extend(reached, public.entry_bytes(reached, begin))
         for record in self._store.iterate(begin, size):
             self._admit(history, record, verify=False)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sigillo.core.verdict import Check, DeviceSummary, Findings, LogSummary, Received, Result, Summary, Verdict
+from sigillo.core.verdict import Check, DeviceSummary, Findings, LogSummary, Received, Result, Span, Summary, Verdict
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration, span
+from sigillo.report.timeline import timeline
 
 SHOWN_FINDINGS = 5
 SHOWN_NAMES = 3
@@ -45,6 +46,7 @@ def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
         yield f"What the file claims, unproven: {_claim(verdict.summary)}"
     if verdict.summary.log:
         yield _complete(verdict.summary.log)
+    yield from timeline(verdict.summary)
     yield ""
     for check in verdict.checks:
         yield from _check(check, paint)
@@ -60,16 +62,26 @@ def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
 
 def _answer(verdict: Verdict) -> str:
     """The bounds in time, in the order of the chain: signed, received, marked, existed."""
-    summary = verdict.summary
+    summary, bounds = verdict.summary, verdict.summary.bounds
     signer = "its key" if summary.device_count == 1 else "its device's key"
     each = "" if summary.message_count == 1 else "each "
+    signed = _bound(bounds.signed_after, " after", ", no lower bound", "no lower bound")
     parts = [
-        f"{_messages(summary)}: {each}signed by {signer}, no lower bound",
+        f"{_messages(summary)}: {each}signed by {signer}{signed}",
         _received(summary),
-        "not marked after any checkpoint",
-        "no upper bound: no time-stamp token",
+        _bound(bounds.marked_after, "marked after", "marked after: no lower bound", "no lower bound"),
+        _bound(bounds.not_later, "existed and marked not later than", "existed and marked: pending", "pending"),
     ]
     return " · ".join(parts)
+
+
+def _bound(found: Span | None, words: str, nothing: str, lacking: str) -> str:
+    """A side of the bracket: the span of the bounds, and how many messages lack one."""
+    if found is None:
+        return nothing
+    others = f" ({found.lacking} more: {lacking})" if found.lacking else ""
+    own = " (broker's word)" if found.first.operator or found.last.operator else ""
+    return f"{words} {span(found.first.time_ns, found.last.time_ns)}{own}{others}"
 
 
 def _complete(log: LogSummary) -> str:

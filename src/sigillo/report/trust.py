@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,10 @@ _WAIVED = {
     "missing.allow_withheld": "evidence counts though the broker marked messages that the file lacks",
     "missing.allow_not_held": "evidence counts though the broker marked messages that nobody kept",
     "missing.allow_lost": "evidence counts though numbers of a device are missing",
+    "missing.allow_unlogged": "evidence counts though nothing shows that its marks are in a log",
+    "missing.allow_unanchored": "evidence counts though only the broker's clock bounds its times, on one side or both",
+    "missing.allow_unwitnessed": "evidence counts though a split view would not be seen",
+    "missing.allow_no_beacon": "evidence counts though nothing says after what its messages were signed",
     "missing.allow_not_rebuilt": "builds count though too few others made the same from source",
     "operator.unsafe_any_build": "marks count whichever broker software made them",
 }
@@ -42,6 +47,7 @@ def warnings(policy: Policy) -> list[str]:
             found.append(
                 f'operator "{operator.name}": this version reaches level "declared" only, not "{operator.level}"'
             )
+    found += _of_third_parties(policy)
     if policy.build.builders and not (policy.build.rebuilders or policy.missing.allow_not_rebuilt):
         found.append("a builder and no rebuilder: nothing will be verified; see [[rebuilder]] in spec/policy.md")
     found += [
@@ -50,6 +56,22 @@ def warnings(policy: Policy) -> list[str]:
         if device.sequence_bits == 8
     ]
     return found
+
+
+def _of_third_parties(policy: Policy) -> Iterator[str]:
+    permissions = policy.permissions()
+    if not policy.tsas and "missing.allow_unanchored" not in permissions:
+        yield "no [[tsa]], so nothing can bound a time: nothing will be verified without missing.allow_unanchored"
+    if not policy.witnesses and "missing.allow_unwitnessed" not in permissions:
+        yield "no [[witness]], so nobody saw a checkpoint: nothing will be verified without missing.allow_unwitnessed"
+    if policy.anchors and policy.anchors.quorum == 1:
+        yield "anchors.quorum is 1: one TSA alone can backdate"
+    if policy.witness_quorum and 2 * policy.witness_quorum <= len(policy.witnesses):
+        yield "witnesses.quorum is no majority: two histories can each have one, and no witness lies"
+    for operator in policy.operators:
+        for witness in policy.witnesses:
+            if not witness.counts_for(operator):
+                yield f'witness "{witness.name}": operator "{operator.name}" runs it, so it never counts for that log'
 
 
 def policy_json(policy: Policy) -> dict[str, Any]:
@@ -81,6 +103,17 @@ def policy_json(policy: Policy) -> dict[str, Any]:
             }
             for maker in policy.makers
         ],
+        "tsas": [
+            {"name": tsa.name, "roots": [_fingerprint(root) for root in tsa.roots], "policies": list(tsa.policies)}
+            for tsa in policy.tsas
+        ],
+        "anchors": policy.anchors
+        and {"quorum": policy.anchors.quorum, "max_bracket_ns": policy.anchors.max_bracket_ns},
+        "witnesses": [
+            {"name": witness.name, "operator": witness.operator, "key": witness.key.vkey}
+            for witness in policy.witnesses
+        ],
+        "witness_quorum": policy.witness_quorum,
         "devices": [
             {
                 "id": device.id,
@@ -99,6 +132,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     for operator in policy.operators:
         yield from _operator(operator)
     yield f"clock: error at most {duration(policy.clock.max_error_ns)}"
+    yield from _third_parties(policy)
     yield from _builders(policy.build)
     for maker in policy.makers:
         yield from _maker(maker)
@@ -112,6 +146,25 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield _COMPARE
     for warning in warnings(policy):
         yield f"warning: {escape(warning)}"
+
+
+def _third_parties(policy: Policy) -> Iterator[str]:
+    for tsa in policy.tsas:
+        yield f"TSA {escape(tsa.name)}, trusted to say what time it is, under {', '.join(tsa.policies)}"
+        for root in tsa.roots:
+            yield f"  root certificate SHA-256 {_fingerprint(root)}"
+    if policy.anchors:
+        widest = duration(policy.anchors.max_bracket_ns)
+        yield f"anchors: {policy.anchors.quorum} of {len(policy.tsas)} TSAs, bracket at most {widest}"
+    for witness in policy.witnesses:
+        yield f"witness {escape(witness.name)}, run by {escape(witness.operator)}, trusted to cosign one history"
+        yield f"  key            {witness.key.name}+{witness.key.note_key_id.hex()}"
+    if policy.witness_quorum:
+        yield f"witnesses: {policy.witness_quorum} of {len(policy.witnesses)}"
+
+
+def _fingerprint(certificate: bytes) -> str:
+    return hashlib.sha256(certificate).hexdigest()
 
 
 def _builders(trust: BuildTrust) -> Iterator[str]:
