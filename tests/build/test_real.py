@@ -69,9 +69,16 @@ def quiet(_line: str) -> None:
 
 @pytest.fixture(scope="module")
 def debian(place: Path) -> Path:
-    """Debian's mosquitto, built from nothing but a recipe."""
+    """Debian's mosquitto, built from nothing but a recipe; apt's own configuration and lists stay as they were."""
+    before = apt_of_this_machine()
     build(read_order(RECIPE), place / "debian", options(), quiet)
+    assert apt_of_this_machine() == before
     return place / "debian"
+
+
+def apt_of_this_machine() -> dict[str, float]:
+    paths = [path for folder in ("/etc/apt", "/var/lib/apt/lists") for path in Path(folder).rglob("*")]
+    return {str(path): path.lstat().st_mtime for path in paths if path.is_file()}
 
 
 def facts_of(folder: Path) -> Facts:
