@@ -24,6 +24,8 @@ COMMANDS = {
     "device": "Make, enrol and simulate devices; sign as one.",
     "evidence": "Write an evidence file from an archive.",
     "log": "Check, show and prove the operator's log.",
+    "build": "Build from verified source, by a recipe.",
+    "rebuild": "Rebuild from a manifest alone; sign what came out.",
     "release": "Sign what a builder publishes.",
     "tsa": "Run a local time-stamp authority (demo, tests).",
 }

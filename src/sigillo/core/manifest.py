@@ -259,8 +259,8 @@ def _manifest(value: dict[str, Any]) -> Manifest:
     if found["format"] != FORMAT or found["version"] != VERSION or type(found["version"]) is not int:
         raise DecodeError("format", f'this program reads format "{FORMAT}" version {VERSION}')
     builder = text(found["builder"], "builder", 1, 255)
-    builds = by((_build(item) for item in few(found["builds"], "builds", 1, MAX_BUILDS)), _name, "builds")
-    files = (_closure_file(item) for item in few(found["closure"], "closure", 0, 1024))
+    builds = by((decode_build(item) for item in few(found["builds"], "builds", 1, MAX_BUILDS)), _name, "builds")
+    files = (decode_closure_file(item) for item in few(found["closure"], "closure", 0, 1024))
     manifest = Manifest(builder, builds, by(files, lambda file: file.path.encode(), "closure"))
     for role in (Role.EXECUTABLE, Role.PLUGIN):
         if sum(output.role is role for _, output in manifest.outputs()) > 1:
@@ -268,7 +268,8 @@ def _manifest(value: dict[str, Any]) -> Manifest:
     return manifest
 
 
-def _build(value: object) -> Build:
+def decode_build(value: object) -> Build:
+    """A build of its JSON value. Raises DecodeError."""
     found = members(value, "build", *_BUILD_MEMBERS)
     name = named(found["name"], "build, name")
     where = f"build {name}"
@@ -371,7 +372,8 @@ def _output(value: object, name: str) -> Output:
     return Output(relative_path(found["name"], name), Role(role), size, sha256)
 
 
-def _closure_file(value: object) -> ClosureFile:
+def decode_closure_file(value: object) -> ClosureFile:
+    """A file of the closure of its JSON value. Raises DecodeError."""
     where = "closure"
     found = members(value, where, "path", "size", "sha256", "package", "version")
     package, version = found["package"], found["version"]
@@ -391,21 +393,24 @@ def _manifest_value(manifest: Manifest) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "builder": manifest.builder,
-        "builds": [_build_value(build) for build in manifest.builds],
-        "closure": [
-            {
-                "path": file.path,
-                "size": file.size,
-                "sha256": file.sha256.hex(),
-                "package": file.package,
-                "version": file.version,
-            }
-            for file in manifest.closure
-        ],
+        "builds": [build_value(build) for build in manifest.builds],
+        "closure": [closure_value(file) for file in manifest.closure],
     }
 
 
-def _build_value(build: Build) -> dict[str, Any]:
+def closure_value(file: ClosureFile) -> dict[str, Any]:
+    """The JSON value of a file of the closure."""
+    return {
+        "path": file.path,
+        "size": file.size,
+        "sha256": file.sha256.hex(),
+        "package": file.package,
+        "version": file.version,
+    }
+
+
+def build_value(build: Build) -> dict[str, Any]:
+    """The JSON value of a build."""
     files = [
         {"name": name, "content": base64url_encode(content)} for name, content in sorted(build.recipe_files.items())
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from typing import Any, TypeVar
 
@@ -40,6 +41,10 @@ class Table:
         """Whether *key* is there and was not taken yet."""
         return key in self._left
 
+    def names(self) -> list[str]:
+        """The keys that were not taken yet."""
+        return list(self._left)
+
     def end(self) -> None:
         """PolicyError where a key was never taken: nobody knows it."""
         for key in sorted(self._left):
@@ -52,6 +57,7 @@ _KIND_NAMES: dict[type, str] = {
     bool: "true or false",
     list: "a list",
     dict: "a table",
+    datetime.datetime: "a date and time",
 }
 
 
