@@ -26,7 +26,7 @@ COMMANDS = {
     "log": "Check, show and prove the operator's log.",
     "build": "Build from verified source, by a recipe.",
     "rebuild": "Rebuild from a manifest alone; sign what came out.",
-    "release": "Sign what a builder publishes.",
+    "release": "Make and sign what a builder publishes.",
     "tsa": "Run a local time-stamp authority (demo, tests).",
 }
 _EXTRAS = {"evidence": "archive", "release": "build"}

@@ -8,17 +8,62 @@ from pathlib import Path
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sigillo.build.facts import decode_facts
+from sigillo.build.workspace import workspace
+from sigillo.cli.source import naming, read_at_most
+from sigillo.core.dsse import MAX_ENVELOPE
 from sigillo.device.key import load_signing_key
 from sigillo.log.timestamper import TimestampError, TsaAddress, obtain
+from sigillo.release.assemble import Part, assemble
 from sigillo.release.error import ReleaseError
-from sigillo.release.folder import ReleaseFolder
+from sigillo.release.folder import MANIFEST, ReleaseFolder
 from sigillo.release.openpgp import Signer
 from sigillo.release.sign import sign_release
+
+FACTS = "build.json"
 
 
 @click.group()
 def command() -> None:
     """Publish what was built: hashes, signatures, SBOM, provenance."""
+
+
+@command.command(
+    short_help="Make a release of builds, with its manifest.",
+    epilog="""\b
+Examples:
+  openssl genpkey -algorithm ed25519 -out builder.key.pem && chmod 600 builder.key.pem
+  sigillo release new mosquitto plugin --name "Example Builder" --builder builder.key.pem -o release
+""",
+)
+@click.argument("builds", metavar="BUILD…", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", required=True, help="Who builds, as the manifest and every verdict will name it.")
+@click.option(
+    "--builder",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The builder's Ed25519 key (PEM): signs the manifest.",
+)
+@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+def new(*, builds: tuple[Path, ...], name: str, builder: Path, out: Path) -> None:
+    """Make the folder OUT of the BUILD folders that `sigillo build` left, and sign the build manifest over all of them.
+
+    A broker needs two: Mosquitto and the plugin. Their files lie side by side, ready for any web server.
+    """
+    parts, key = [_part(path) for path in builds], _builder(builder)
+    with workspace(out) as (made, _):
+        folder = assemble(parts, name, key, made)
+    click.echo(f"{out / MANIFEST}: sha256 {folder.manifest.sha256.hex()}")
+    click.echo(f"builder key  SHA-256 {folder.manifest.envelope.key.fingerprint}")
+    for build, output in folder.manifest.manifest.outputs():
+        click.echo(f"{output.role:<10} {output.sha256.hex()}  {build.name}  {output.name}")
+
+
+def _part(path: Path) -> Part:
+    facts_path = path / FACTS
+    with naming(facts_path, "name a folder that `sigillo build` left"):
+        facts = decode_facts(read_at_most(facts_path, MAX_ENVELOPE))
+    return Part(path, facts.build, facts.closure, facts.network)
 
 
 @command.command(

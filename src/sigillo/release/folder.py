@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ PROVENANCE_SUFFIX: Final = ".sigstore.json"
 
 @dataclass(frozen=True)
 class ReleaseFolder:
-    """A folder whose source and outputs are those of the manifest in it. `signed`: those files, by relative path."""
+    """A folder whose source and outputs are those of the manifest in it. `signed`: these, by relative path."""
 
     path: Path
     manifest: SignedManifest
@@ -39,11 +39,12 @@ class ReleaseFolder:
         expected = dict(_expected(manifest))
         for name, (size, sha256) in expected.items():
             _check(path / name, size, sha256)
-        folder = cls(path, manifest, tuple(sorted(expected)))
-        unknown = [name for name in folder.files() if name.startswith(("source/", "binary/")) and name not in expected]
+        folder = cls(path, manifest, ())
+        found = tuple(name for name in folder.files() if name.startswith(("source/", "binary/")))
+        unknown = sorted(set(found) - expected.keys() - set(_bundles(manifest)))
         if unknown:
             raise ReleaseError(f"{path / unknown[0]}: is no file of the manifest; take it out of what you publish")
-        return folder
+        return replace(folder, signed=found)
 
     def files(self) -> list[str]:
         """All that SHA256SUMS lists, by relative path: every file but itself and the signatures."""
@@ -70,6 +71,11 @@ def _expected(signed: SignedManifest) -> Iterator[tuple[str, tuple[int, bytes]]]
             yield f"source/{file.name}", (file.size, file.sha256)
         for output in build.outputs:
             yield f"binary/{output.name}", (output.size, output.sha256)
+
+
+def _bundles(signed: SignedManifest) -> Iterator[str]:
+    """What git clones, where the source is its: the tag in it is verified, and its bytes are git's own business."""
+    return (f"source/{build.name}.bundle" for build in signed.manifest.builds if build.source.kind == "git")
 
 
 def _check(path: Path, size: int, sha256: bytes) -> None:
