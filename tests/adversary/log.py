@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sigillo.core.checkpoint import TreeHead, encode_checkpoint, sign_checkpoint
+from sigillo.core.bytes import object_hash
+from sigillo.core.checkpoint import TreeHead, decode_checkpoint, encode_checkpoint, sign_checkpoint
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import decode_epoch_end, decode_statement
 from sigillo.core.evidence import (
@@ -21,11 +23,12 @@ from sigillo.core.evidence import (
     Line,
     MessageLine,
     StopLine,
+    TokenLine,
     Trailer,
     encode_line,
 )
 from sigillo.core.heads import Head, HeadTable, encode_head_proof, encode_heads, head_of
-from sigillo.core.inclusion import end_proof, prove
+from sigillo.core.inclusion import NO_NOTES, end_proof, prove
 from sigillo.core.mark import decode_mark
 from sigillo.core.merkle import Read, subtree_reader, tree_root
 from sigillo.core.note import LogKey
@@ -34,6 +37,7 @@ from sigillo.core.verdict import Verdict
 
 from .broker import NOW_NS, Broker, Signed
 from .story import Story, outcome
+from .tsa import Tsa
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Log:
         self.broker = broker
         self.entries: list[LogEntry] = []
         self.heads: list[LoggedHeads] = []
+        self.tokens: list[TokenLine] = []
+        self.beacons: dict[int, str] = {}
         self._taken = 0
         self._epoch_id = b""
         self._last: dict[str, Head] = {}
@@ -70,7 +76,7 @@ class Log:
                 self.append_heads()
 
     def _headed(self) -> bool:
-        last = self.entries[-1]
+        last = next(entry for entry in reversed(self.entries) if entry.kind is not Kind.TOKEN)
         return last.kind is Kind.HEADS
 
     def _remember(self, signed: Signed) -> None:
@@ -87,6 +93,24 @@ class Log:
         self.entries.append(LogEntry(Kind.HEADS, epoch, sequence, table.heads.object_hash))
         self.heads.append(made)
         return made
+
+    def anchor(self, tsa: Tsa, time_ns: int | None = None, note: str | None = None, **lies: Any) -> TokenLine:
+        """A token over the log as it is, or over *note*, at the broker's time or another, as its next entry."""
+        self.append()
+        about = self.note() if note is None else note
+        token = tsa.stamp(about.encode(), **{"time": gen_time(time_ns or self.broker.clock_ns), **lies})
+        newest = self.entries[-1]
+        line = TokenLine(token, about, (), newest.epoch, newest.sequence, len(self.entries))
+        self.entries.append(LogEntry(Kind.TOKEN, newest.epoch, newest.sequence, object_hash("token", token)))
+        self.tokens.append(line)
+        return line
+
+    def beacon(self) -> bytes:
+        """The hash of a checkpoint over all so far, which the file will show."""
+        head = self.sign()
+        signed = decode_checkpoint(self.note(head).encode())
+        self.beacons[head.size] = signed.note.text
+        return signed.beacon_hash
 
     @property
     def last(self) -> dict[str, Head]:
@@ -134,7 +158,7 @@ class Log:
     def lines(self, lines: Iterable[Line] | None = None) -> list[Line]:
         """These lines of the broker, or all, in the order of the log, with the newest heads of each epoch."""
         placed = [self.place(line) for line in (self.broker.lines if lines is None else lines)]
-        return self.with_heads(placed)
+        return self.with_heads(sorted([*placed, *self.tokens], key=_at) if self.tokens else placed)
 
     def with_heads(self, placed: Sequence[Line]) -> list[Line]:
         """The lines with the newest heads of each epoch that they show."""
@@ -155,7 +179,15 @@ class Log:
 
     def file(self, lines: Iterable[Line] | None = None, **changes: Any) -> bytes:
         """The evidence file with these placed lines, or all, under a checkpoint over all."""
-        return logged_file(list(self.lines() if lines is None else lines), self.read, self.note(), **changes)
+        parts = {"note": self.note(), "notes": self.beacons, **changes}
+        return logged_file(list(self.lines() if lines is None else lines), self.read, **parts)
+
+
+def gen_time(time_ns: int) -> bytes:
+    """A time as RFC 3161 writes it: no trailing zero in the fraction."""
+    moment = datetime.fromtimestamp(time_ns // 10**9, UTC)
+    fraction = f".{time_ns % 10**9:09d}".rstrip("0").rstrip(".")
+    return f"{moment:%Y%m%d%H%M%S}{fraction}Z".encode()
 
 
 def _at(line: Line) -> int:
@@ -163,13 +195,19 @@ def _at(line: Line) -> int:
 
 
 def logged_file(
-    lines: Sequence[Line], read: Read, note: str, *, size: int | None = None, named: Iterable[int] | None = None
+    lines: Sequence[Line],
+    read: Read,
+    note: str,
+    *,
+    size: int | None = None,
+    named: Iterable[int] | None = None,
+    notes: Mapping[int, str] = NO_NOTES,
 ) -> bytes:
     """Header, these lines with their proof, the trailer. *named*: where to stop; by default where lines name a size."""
     size = int(note.split("\n")[1]) if size is None else size
     body = [line for line in lines if isinstance(line, EntryLine | HeadLine)]
-    sizes = [_named(line) for line in body] if named is None else named
-    proved = list(prove(body, sizes, read))
+    sizes = sorted({*notes, *map(_named, body)}) if named is None else named
+    proved = list(prove(body, sizes, read, notes))
     position = 0
     for line in proved:
         position = line.size if isinstance(line, StopLine) else max(position, _at(line) + 1)
@@ -182,6 +220,8 @@ def logged_file(
 def _named(line: EntryLine | HeadLine) -> int:
     if isinstance(line, EpochLine):
         return decode_statement(line.statement).statement.log_checkpoint.size
+    if isinstance(line, TokenLine):
+        return decode_checkpoint(line.note.encode()).head.size
     return decode_mark(line.mark).mark.checkpoint.size if isinstance(line, MessageLine) else 0
 
 

@@ -16,10 +16,10 @@ from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signin
 from sigillo.core.contradiction import Source, find
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind
-from sigillo.core.evidence import CertificateLine, Line, ManifestLine, RebuildLine
+from sigillo.core.evidence import CertificateLine, Line, ManifestLine, RebuildLine, encode_line
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
-from sigillo.core.policy import ClockTrust, Policy, encode_policy
+from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
 from sigillo.core.timestamp import MAX_TOKEN, verify_token
 
@@ -38,6 +38,8 @@ from .log import LoggedStory, logged, logged_file
 from .maker import START, Maker
 from .maker import line as certificate_line
 from .story import Story, certified, honest, messages
+from .third import MINUTE, ThirdStory, bracketed
+from .tsa import Tsa
 from .vector_build import build_files
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -53,6 +55,8 @@ def files() -> dict[str, bytes]:
         text = json.dumps(verdict, indent=1, ensure_ascii=False)
         made[f"evidence/accept/{name}.verdict.json"] = f"{text}\n".encode()
     made["evidence/reject/policy.toml"] = encode_policy(reject_policy()).encode()
+    made["evidence/reject/strict.policy.toml"] = encode_policy(bracketed().trust()).encode()
+    made |= {f"evidence/reject/strict-{name}.jsonl": data for name, data in not_bracketed().items()}
     made |= {f"evidence/reject/unreadable-{name}.jsonl": data for name, data in unreadable().items()}
     made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
     made["policy/accept/minimal.toml"] = MINIMAL.encode()
@@ -180,7 +184,70 @@ def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
         "rebuilt": (built().file(), built().policy),
         "logged": (logged().log.file(), logged().policy),
         "logged-not-held": not_held(),
+        "bracketed": (bracketed().file(), bracketed().trust()),
+        "pending": pending(),
     }
+
+
+def pending() -> tuple[bytes, Policy]:
+    """Anchored by one TSA of two, before a message and not after it; a witness of the operator; no majority."""
+    story = bracketed()
+    story.broker.publish(story.first)
+    story.anchor(story.tsas[0])
+    missing = MissingTrust(allow_unanchored=True, allow_no_beacon=True)
+    own = dataclasses.replace(story.witnesses[2], operator="Example Broker").trust
+    witnesses = (*(witness.trust for witness in story.witnesses[:2]), own)
+    policy = story.trust(missing=missing, witnesses=witnesses, witness_quorum=1)
+    return story.file(note=story.note(story.witnesses[0], story.witnesses[2])), policy
+
+
+def not_bracketed() -> dict[str, bytes]:
+    """Readable, and not verified under reject/strict.policy.toml: the number is that of the step."""
+    made: dict[str, bytes] = {"14-no-log-proof": bracketed().broker.file()}
+    story = bracketed()
+    token = story.log.tokens[-1]
+    for name, note in {
+        "17-token-about-another-note": story.log.tokens[0].note,
+        "17-token-about-a-note-with-an-extension-line": token.note.replace("\n\n", "\nextension\n\n"),
+    }.items():
+        lines = [dataclasses.replace(line, note=note) if line == token else line for line in story.log.lines()]
+        made[name] = logged_file(lines, story.log.read, story.note(), notes=story.log.beacons)
+    made["17-tsas-that-disagree"] = disagreeing()
+    made["18-token-of-another-tsa"] = bracketed(tsas=[Tsa("A"), Tsa("C")]).file()
+    made["18-backdated"] = bracketed(skew_ns=60 * MINUTE).file()
+    made["18-postdated"] = bracketed(skew_ns=-60 * MINUTE).file()
+    story = bracketed()
+    story.signed(story.first)
+    made["18-pending"] = story.file()
+    story.broker.clock_ns += 60 * MINUTE
+    story.anchor()
+    made["18-bracket-too-wide"] = story.file()
+    story = ThirdStory()
+    story.signed(story.first)
+    story.anchor()
+    made["18-no-lower-bound"] = story.file()
+    story = bracketed()
+    made["19-one-witness-of-two"] = story.file(note=story.note(story.witnesses[0]))
+    other = bracketed()
+    other.anchor()
+    lines = other.note().splitlines(keepends=True)[-3:]
+    made["19-cosignatures-of-another-checkpoint"] = story.file(note=story.log.note() + "".join(lines))
+    story.signed(story.first, beacon=bytes(32))
+    story.anchor()
+    made["20-beacon-never-seen"] = story.file()
+    story = bracketed()
+    story.broker.publish(story.first)
+    story.anchor()
+    made["20-no-beacon"] = story.file()
+    return made
+
+
+def disagreeing() -> bytes:
+    """One TSA is an hour behind the other."""
+    story = bracketed()
+    story.skew_ns = -60 * MINUTE
+    story.anchor(story.tsas[1])
+    return story.file()
 
 
 def not_held() -> tuple[bytes, Policy]:
@@ -277,8 +344,37 @@ def unreadable_logs() -> dict[str, bytes]:
         "log-skip-too-long": data.replace(b'"index":1,', b'"index":9,'),
         "log-not-said": data.replace(b'"log":true', b'"log":false'),
         "log-said-and-not-there": plain.replace(b'"log":false', b'"log":true'),
+        **unreadable_tokens(),
         "log-checkpoint-of-a-smaller-size": logged_file(
             story.log.lines(), story.log.read, story.log.note(story.log.head(3)), size=len(story.log.entries)
+        ),
+    }
+
+
+def unreadable_tokens() -> dict[str, bytes]:
+    """Token and checkpoint lines that are none."""
+    story = bracketed()
+    data, lines = story.file(), story.file().splitlines(keepends=True)
+    token = story.log.tokens[-1]
+    beacon = next(line for line in lines if b'"type":"checkpoint"' in line)
+    later = story.log.note(story.log.head(7))
+
+    def with_token(**fields: Any) -> bytes:
+        changed = dataclasses.replace(token, **fields)
+        return data.replace(encode_line(token), encode_line(changed))
+
+    return {
+        "token-cut-off": with_token(token=token.token[:-1]),
+        "token-with-bytes-after-it": with_token(token=token.token + b"\0"),
+        "token-of-epoch-0": with_token(epoch=0),
+        "token-about-a-size-not-there-yet": with_token(note=later),
+        "token-about-a-cosigned-note": with_token(note=story.witnesses[0].cosign(token.note)),
+        "token-about-no-checkpoint": with_token(note="a note\n"),
+        "token-with-nine-certificates": with_token(chain=(b"0\0",) * 9),
+        "checkpoint-line-twice": data.replace(beacon, beacon + beacon),
+        "checkpoint-line-elsewhere": b"".join([*(line for line in lines[:-1] if line != beacon), beacon, lines[-1]]),
+        "checkpoint-with-two-signatures-of-a-key": data.replace(
+            b'\\n","epochs"', b"\\n" + lines[-1].split(b"\\n")[-2] + b'\\n","epochs"'
         ),
     }
 

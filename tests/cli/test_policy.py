@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sigillo.core.policy import decode_policy
+from sigillo.core.bytes import base64url_encode
+from sigillo.core.policy import AnchorTrust, decode_policy
+from sigillo.core.timestamp import TsaTrust
 from sigillo.report.exhibit import pem
 
 from ..adversary.broker import HASHES, Broker, evidence_file
 from ..adversary.builder import dsse_key
 from ..adversary.built import built
+from ..adversary.cosigner import Witness
 from ..adversary.device import Device
 from ..adversary.maker import Maker
 from ..adversary.story import certified
+from ..adversary.tsa import Tsa
 from .command import on_disk, refused, sigillo
 
 BROKER = Broker()
@@ -36,13 +40,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+ALONE = ["--allow-unlogged", "--allow-unanchored", "--allow-unwitnessed", "--allow-no-beacon"]
+
+
+def tsa_table(tsa: TsaTrust) -> str:
+    roots = ", ".join(f'"{base64url_encode(root)}"' for root in tsa.roots)
+    policies = ", ".join(f'"{policy}"' for policy in tsa.policies)
+    return f'[[tsa]]\nname = "{tsa.name}"\nroots = [{roots}]\npolicy = [{policies}]\n'
+
+
 def arguments(folder: Path, *more: object) -> list[object]:
     return ["policy", "new", "--operator", folder / "operator.toml", "-o", folder / "policy.toml", *more]
 
 
 def test_a_new_policy_verifies_the_story_and_prints_what_to_compare(folder: Path) -> None:
     pairs = [f"--device={device.id}={folder}/devices/{device.id}/signing.pub.pem" for device in DEVICES]
-    answer = sigillo(*arguments(folder, *pairs))
+    answer = sigillo(*arguments(folder, *pairs, *ALONE))
     assert (answer.code, answer.err) == (0, "")
     shown = [
         BROKER.log_key.key_id32.hex(),
@@ -65,7 +78,33 @@ def test_options_reach_the_policy(folder: Path) -> None:
     assert {device.sequence_bits for device in policy.devices} == {8}
     assert policy.clock.max_error_ns == 250_000_000
     assert policy.permissions() == ("clock.allow_unknown_bound", "clock.allow_unsynchronised")
-    assert answer.out.count("warning: ") == 5
+    assert answer.out.count("warning: ") == 7
+
+
+def test_third_parties_reach_the_policy(folder: Path) -> None:
+    """TSAs from the files that they hand out, witnesses with who runs them; by default all, and a majority."""
+    tsas, witnesses = (Tsa(), Tsa("Other Time")), [Witness(f"w{number}") for number in (1, 2, 3)]
+    options: list[object] = ["--devices", folder / "devices", "--max-bracket", "5m"]
+    for tsa in tsas:
+        (folder / f"{tsa.name}.toml").write_text(tsa_table(tsa.trust()))
+        options += ["--tsa", folder / f"{tsa.name}.toml"]
+    for witness in witnesses:
+        options += ["--witness", f"University={witness.key.vkey}"]
+    answer = sigillo(*arguments(folder, *options))
+    assert (answer.code, answer.err) == (0, "")
+    policy = decode_policy((folder / "policy.toml").read_bytes())
+    assert policy.tsas == tuple(tsa.trust() for tsa in tsas)
+    assert policy.anchors == AnchorTrust(2, 300 * 10**9)
+    assert [witness.key for witness in policy.witnesses] == [witness.key for witness in witnesses]
+    assert {witness.operator for witness in policy.witnesses} == {"University"}
+    assert policy.witness_quorum == 2
+    assert policy.permissions() == ()
+    assert "TSA Other Time, trusted to say what time it is, under 1.3.6.1.4.1.99999.2.1" in answer.out
+    assert "witnesses: 2 of 3" in answer.out
+    answer = sigillo(*arguments(folder, *options, "--anchors", "3", "--force"))
+    assert (answer.code, "anchors.quorum: must be 1 to 2" in answer.err) == (2, True)
+    for bad in (["--witness", "University"], ["--witness", "University=w1"], ["--tsa", folder / "operator.toml"]):
+        assert sigillo(*arguments(folder, *options, *bad, "--force")).code == 2
 
 
 def test_a_policy_that_trusts_a_builder_and_rebuilders(folder: Path) -> None:
@@ -77,11 +116,11 @@ def test_a_policy_that_trusts_a_builder_and_rebuilders(folder: Path) -> None:
     for at, statement in enumerate(story.statements):
         (folder / f"{at}.json").write_bytes(statement)
         options += ["--rebuilder", folder / f"{at}.json"]
-    answer = sigillo(*arguments(folder, *options))
+    answer = sigillo(*arguments(folder, *options, *ALONE))
     assert (answer.code, answer.err) == (0, "")
     for party in (*story.trust.builders, *story.trust.rebuilders[:2]):
         assert party.key.fingerprint in answer.out
-    assert "warning" not in answer.out
+    assert "reference value" not in answer.out
     policy = decode_policy((folder / "policy.toml").read_bytes())
     assert policy.build.quorum == 2
     assert policy.operators[0].reference_values.keys() == {"configuration"}
@@ -100,9 +139,12 @@ def test_a_manifest_that_its_key_did_not_sign_makes_no_policy(folder: Path) -> N
 
 def test_a_builder_alone_is_warned_about(folder: Path) -> None:
     (folder / "manifest.json").write_bytes(built().manifest)
-    answer = sigillo(*arguments(folder, "--devices", folder / "devices", "--builder", folder / "manifest.json"))
-    assert answer.code == 0
-    assert "warning: a builder and no rebuilder: nothing will be verified" in answer.out
+    options = ["--devices", folder / "devices", "--builder", folder / "manifest.json", *ALONE]
+    alone = "warning: a builder and no rebuilder: nothing will be verified"
+    assert alone in sigillo(*arguments(folder, *options)).out
+    permitted = sigillo(*arguments(folder, *options, "--allow-not-rebuilt", "--force")).out
+    assert "missing.allow_not_rebuilt: builds count though" in permitted
+    assert alone not in permitted
 
 
 def test_a_policy_that_trusts_a_maker(folder: Path) -> None:
@@ -111,7 +153,7 @@ def test_a_policy_that_trusts_a_maker(folder: Path) -> None:
     (folder / "ca.pem").write_bytes(story.maker.certificate.public_bytes(Encoding.PEM))
     third = f"--device=crate-3={folder}/devices/crate-3/signing.pub.pem"
     certified_devices = [f"--device={name}=maker:Example Trackers" for name in ("crate-1", "crate-2")]
-    maker = ["--maker", f"Example Trackers={folder}/ca.pem"]
+    maker = ["--maker", f"Example Trackers={folder}/ca.pem", *ALONE]
     answer = sigillo(*arguments(folder, *maker, *certified_devices, third))
     assert (answer.code, answer.err) == (0, "")
     assert "device crate-1, trusted to sign its own messages with a key that Example Trackers certifies" in answer.out
@@ -198,13 +240,14 @@ def test_check_says_whom_a_policy_trusts_and_warns(folder: Path) -> None:
     answer = sigillo("policy", "check", files.policy)
     assert answer.code == 0
     assert "operator Example Broker, trusted to mark messages at level declared" in answer.out
-    assert "warning" not in answer.out
+    assert answer.out.count("warning") == 4  # it has nobody but the operator
     text = files.policy.read_text().replace("allow_lost = false", "allow_lost = true")
     lines = [line for line in text.splitlines() if not line.startswith("plugin")]
     files.policy.write_text("\n".join(lines).replace('"declared"', '"image"'))
     value = json.loads(sigillo("policy", "check", files.policy, "--json").out)
-    assert [warning.split(":")[0] for warning in value["warnings"]] == [
+    assert [warning.split(":")[0] for warning in value["warnings"] if "allow_un" not in warning] == [
         "missing.allow_lost",
+        "missing.allow_no_beacon",
         'operator "Example Broker"',
         'operator "Example Broker"',
     ]

@@ -7,8 +7,11 @@ from sigillo.core.note import LogKey
 
 from ..adversary.broker import Broker
 from ..adversary.builder import dsse_key
+from ..adversary.cosigner import Witness
 from ..adversary.device import Device, ed25519_key
 from ..adversary.maker import Maker, der
+from ..adversary.tsa import POLICY as OID
+from ..adversary.tsa import Tsa
 
 BROKER = Broker()
 KEYS = [Device(f"crate-{number}", "p256" if number % 2 else "ed25519").key for number in range(4)]
@@ -61,14 +64,29 @@ def with_maker(*tables: str) -> str:
 WITH_MAKER = with_maker(maker(MAKER.name, MAKER))
 LEAF = base64url_encode(der(MAKER.certify(Device("crate-1", "p256")))[0])
 BUILDER, REBUILDER = (base64url_encode(dsse_key(seed).spki) for seed in ("builder", "rebuilder"))
-QUORUM = "[build]\nquorum = 1\n"
+BUILD_QUORUM = "[build]\nquorum = 1\n"
 
 
 def party(table: str, who: str, key: str) -> str:
     return f'[[{table}]]\nname = "{who}"\nkey = "{key}"\n'
 
 
-REBUILT = MINIMAL + party("builder", "b", BUILDER) + party("rebuilder", "r", REBUILDER) + QUORUM
+REBUILT = MINIMAL + party("builder", "b", BUILDER) + party("rebuilder", "r", REBUILDER) + BUILD_QUORUM
+
+
+def tsa_table(name: str, tsa: Tsa) -> str:
+    root = base64url_encode(tsa.trust().roots[0])
+    return f'[[tsa]]\nname = "{name}"\nroots = ["{root}"]\npolicy = ["{OID}"]\n'
+
+
+def witness_table(name: str, witness: Witness) -> str:
+    return f'[[witness]]\nname = "{name}"\nkey = "{witness.key.vkey}"\noperator = "University"\n'
+
+
+ROOT, VKEY = base64url_encode(Tsa("A").trust().roots[0]), Witness("w1").key.vkey
+TSA_TABLE, WITNESS_TABLE = tsa_table("A", Tsa("A")), witness_table("w1", Witness("w1"))
+ANCHORS = '[anchors]\nquorum = 1\nmax_bracket = "10m"\n'
+QUORUM = "[witnesses]\nquorum = 1\n"
 
 REFUSED = {
     "empty": ("", "version"),
@@ -145,15 +163,46 @@ REFUSED = {
     ),
     "builder key twice": (MINIMAL + party("builder", "b", BUILDER) + party("builder", "c", BUILDER), "builder[2].key"),
     "unknown builder key": (MINIMAL + party("builder", "b", BUILDER) + "trust = true\n", "builder[1].trust"),
-    "rebuilder without a builder": (MINIMAL + party("rebuilder", "r", REBUILDER) + QUORUM, "rebuilder"),
-    "rebuilder without a quorum": (REBUILT.replace(QUORUM, ""), "build"),
-    "quorum without a rebuilder": (MINIMAL + party("builder", "b", BUILDER) + QUORUM, "build"),
-    "quorum of nobody": (REBUILT.replace(QUORUM, "[build]\nquorum = 0\n"), "build.quorum"),
-    "quorum above the rebuilders": (REBUILT.replace(QUORUM, "[build]\nquorum = 2\n"), "build.quorum"),
+    "rebuilder without a builder": (MINIMAL + party("rebuilder", "r", REBUILDER) + BUILD_QUORUM, "rebuilder"),
+    "rebuilder without a quorum": (REBUILT.replace(BUILD_QUORUM, ""), "build"),
+    "quorum without a rebuilder": (MINIMAL + party("builder", "b", BUILDER) + BUILD_QUORUM, "build"),
+    "quorum of nobody": (REBUILT.replace(BUILD_QUORUM, "[build]\nquorum = 0\n"), "build.quorum"),
+    "quorum above the rebuilders": (REBUILT.replace(BUILD_QUORUM, "[build]\nquorum = 2\n"), "build.quorum"),
     "unknown build key": (REBUILT + "k = 1\n", "build.k"),
     "unknown maker key": (with_maker(maker(MAKER.name, MAKER) + "trust = true\n"), "maker[1].trust"),
     "hardware as a number": (with_maker(maker(MAKER.name, MAKER) + "hardware = 1\n"), "maker[1].hardware"),
     "makers as one table": (with_maker(maker(MAKER.name, MAKER).replace("[[maker]]", "[maker]")), "maker"),
+    "tsa without anchors": (MINIMAL + TSA_TABLE, "anchors"),
+    "anchors without tsa": (MINIMAL + ANCHORS, "anchors"),
+    "anchors quorum 0": (MINIMAL + TSA_TABLE + ANCHORS.replace("1", "0", 1), "anchors.quorum"),
+    "anchors quorum larger than what is listed": (MINIMAL + TSA_TABLE + ANCHORS.replace("1", "2", 1), "anchors.quorum"),
+    "anchors without quorum": (MINIMAL + TSA_TABLE + '[anchors]\nmax_bracket = "1m"\n', "anchors.quorum"),
+    "anchors without max_bracket": (MINIMAL + TSA_TABLE + "[anchors]\nquorum = 1\n", "anchors.max_bracket"),
+    "max_bracket of nothing": (MINIMAL + TSA_TABLE + ANCHORS.replace("10m", "0m"), "anchors.max_bracket"),
+    "max_bracket too large": (MINIMAL + TSA_TABLE + ANCHORS.replace("10m", "367d"), "anchors.max_bracket"),
+    "max_bracket in an unknown unit": (MINIMAL + TSA_TABLE + ANCHORS.replace("10m", "10w"), "anchors.max_bracket"),
+    "unknown anchors key": (MINIMAL + TSA_TABLE + ANCHORS + "x = 1\n", "anchors.x"),
+    "tsa name twice": (MINIMAL + TSA_TABLE + tsa_table("A", Tsa("B")) + ANCHORS, "tsa[2].name"),
+    "tsa root twice": (MINIMAL + TSA_TABLE + tsa_table("B", Tsa("A")) + ANCHORS, "tsa[2].roots"),
+    "tsa without a policy": (MINIMAL + TSA_TABLE.replace(f'"{OID}"', "") + ANCHORS, "tsa[1].policy"),
+    "tsa policy that is no oid": (MINIMAL + TSA_TABLE.replace(OID, "one.two") + ANCHORS, "tsa[1].policy"),
+    "tsa root that is a device's": (MINIMAL + TSA_TABLE.replace(ROOT, LEAF) + ANCHORS, "tsa[1].roots"),
+    "tsa root that is a number": (MINIMAL + TSA_TABLE.replace(f'"{ROOT}"', "1") + ANCHORS, "tsa[1].roots"),
+    "unknown tsa key": (MINIMAL + TSA_TABLE + "trust = true\n" + ANCHORS, "tsa[1].trust"),
+    "witness without witnesses": (MINIMAL + WITNESS_TABLE, "witnesses"),
+    "witnesses without witness": (MINIMAL + QUORUM, "witnesses"),
+    "witness quorum larger than what is listed": (
+        MINIMAL + WITNESS_TABLE + QUORUM.replace("1", "2"),
+        "witnesses.quorum",
+    ),
+    "witness quorum 0": (MINIMAL + WITNESS_TABLE + QUORUM.replace("1", "0"), "witnesses.quorum"),
+    "witness key twice": (MINIMAL + WITNESS_TABLE + WITNESS_TABLE.replace('"w1"', '"w2"') + QUORUM, "witness[2].key"),
+    "witness name twice": (MINIMAL + WITNESS_TABLE + witness_table("w1", Witness("w2")) + QUORUM, "witness[2].name"),
+    "witness without an operator": (
+        MINIMAL + WITNESS_TABLE.replace("operator", "run_by") + QUORUM,
+        "witness[1].operator",
+    ),
+    "witness with a log key": (MINIMAL + WITNESS_TABLE.replace(VKEY, BROKER.log_key.vkey) + QUORUM, "witness[1].key"),
     "duplicate TOML key": (MINIMAL.replace("version = 1", "version = 1\nversion = 1"), "file"),
     "not TOML": ("{}", "file"),
     "deep nesting": ("x = " + "[" * 100_000, "file"),

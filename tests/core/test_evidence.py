@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import (
     CertificateLine,
+    CheckpointLine,
     EndLine,
     EpochLine,
     Header,
@@ -24,6 +25,7 @@ from sigillo.core.evidence import (
     Line,
     MessageLine,
     StopLine,
+    TokenLine,
     Trailer,
     decode_line,
     decode_lines,
@@ -55,7 +57,18 @@ any_line = st.one_of(
     st.builds(EndLine, binary, index, skip),
     st.builds(HeadsLine, binary, number, skip),
     st.builds(HeadLine, text, binary),
+    st.builds(
+        TokenLine,
+        binary,
+        text,
+        st.lists(binary, max_size=8).map(tuple),
+        st.integers(1, 2**32 - 1),
+        number,
+        number,
+        skip,
+    ),
     st.builds(StopLine, number, root, skip),
+    st.builds(CheckpointLine, text),
     st.builds(Trailer, number, number, number, st.none() | text, skip),
 )
 
@@ -114,7 +127,8 @@ def test_other_json_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["header", "certificate", "epoch", "message", "end", "heads", "head", "stop", "trailer"]
+    "kind",
+    ["header", "certificate", "epoch", "message", "end", "heads", "head", "token", "stop", "checkpoint", "trailer"],
 )
 @given(
     st.dictionaries(
@@ -139,6 +153,10 @@ def test_other_json_is_refused(value: object) -> None:
                 "root",
                 "log",
                 "checkpoint",
+                "token",
+                "note",
+                "epoch",
+                "sequence",
                 "x",
             ]
         ),

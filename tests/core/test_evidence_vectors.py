@@ -60,6 +60,15 @@ def test_evidence_that_fails_at_the_step_of_its_name(path: Path) -> None:
     assert verdict.checks[int(match[1]) - 1].failures.count
 
 
+@pytest.mark.parametrize("path", paths(EVIDENCE / "reject", "strict-*.jsonl"), ids=name)
+def test_evidence_that_fails_where_every_absence_is_refused(path: Path) -> None:
+    """Of what is there nothing else fails; of an absence there is a permission for the rest."""
+    policy = decode_policy((EVIDENCE / "reject" / "strict.policy.toml").read_bytes())
+    verdict = appraise(split_lines([path.read_bytes()]), policy, NOW_NS)
+    assert not verdict.verified
+    assert verdict.checks[int(path.name[7:9]) - 1].failures.count
+
+
 @pytest.mark.parametrize("path", paths(POLICY / "accept", "*.toml"), ids=name)
 def test_accepted_policies(path: Path) -> None:
     assert decode_policy(path.read_bytes()).devices

@@ -14,6 +14,7 @@ from sigillo.core.verdict import Verdict
 
 from ..adversary.broker import NOW_NS, evidence_file, packed
 from ..adversary.story import Story, certified, outcome
+from ..adversary.third import bracketed
 
 
 def small_story() -> Story:
@@ -66,6 +67,14 @@ def test_one_bit_at_every_byte(kind: str) -> None:
     else:  # its time, level and system (RFC 1952 section 2.3.1), and the padding of the last block
         spare = {*range(4, 10), *range(len(data) - 10, len(data) - 8)}
         assert {at for at, _ in harmless} <= spare
+
+
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 97])
+def test_one_bit_of_what_third_parties_signed(step: int) -> None:
+    """With as many witnesses as the quorum, and tokens over every mark, nothing that they signed is spare."""
+    story = bracketed()
+    data = story.file(note=story.note(*story.witnesses[:2]))
+    assert not unharmed(data, ((at, at * 5 % 8) for at in range(0, len(data), step)), story.trust())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 from types import MappingProxyType
@@ -19,14 +20,17 @@ from sigillo.core.policy import (
     _NOT_IN_A_LEVEL,
     BUILD_PARTS,
     LEVELS,
+    MAX_BRACKET_NS,
     MAX_BYTES,
     MAX_ERROR_NS,
+    AnchorTrust,
     ClockTrust,
     DeviceTrust,
     MakerTrust,
     MissingTrust,
     OperatorTrust,
     Policy,
+    WitnessTrust,
     decode_duration,
     decode_policy,
     encode_duration,
@@ -36,11 +40,14 @@ from sigillo.core.published import decode_published
 
 from ..adversary.broker import HASHES
 from ..adversary.builder import dsse_key
+from ..adversary.cosigner import Witness
 from ..adversary.device import ed25519_key
 from ..adversary.maker import Maker
+from ..adversary.tsa import Tsa
 from .policy_case import BROKER, KEY, KEYS, MAKER, MINIMAL, REFUSED, WITH_MAKER
 
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+oids = st.lists(st.sampled_from(["1.2.3.4", "0.4.0.2023.1.1"]), min_size=1, unique=True)
 device_id = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="".join(_NOT_IN_A_LEVEL)), min_size=1, max_size=40
 )
@@ -84,9 +91,14 @@ def policies(draw: st.DrawFn) -> Policy:
         if (bits := draw(st.sampled_from((8, 64))))
     )
     clock = ClockTrust(draw(st.integers(1, MAX_ERROR_NS)), draw(st.booleans()), draw(st.booleans()))
-    return Policy(
-        operators, clock, devices, MissingTrust(*draw(st.tuples(*[st.booleans()] * 8))), makers, build=draw(build)
+    missing = MissingTrust(*(draw(st.booleans()) for _ in dataclasses.fields(MissingTrust)))
+    tsas = tuple(Tsa(f"tsa {at}").trust(*policies) for at, policies in enumerate(draw(st.lists(oids, max_size=2))))
+    witnesses = tuple(
+        WitnessTrust(Witness(f"w{at}").key, draw(name), f"{draw(name)}{at}") for at in range(draw(st.integers(0, 2)))
     )
+    anchors = AnchorTrust(draw(st.integers(1, len(tsas))), draw(st.integers(1, MAX_BRACKET_NS))) if tsas else None
+    quorum = draw(st.integers(1, len(witnesses))) if witnesses else None
+    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, draw(build))
 
 
 @given(policies())

@@ -21,6 +21,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SIGILLO = Path(sys.executable).with_name("sigillo")
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
 PATIENCE_S = 60
+ALONE = ("--allow-unlogged", "--allow-unanchored", "--allow-unwitnessed", "--allow-no-beacon")
+"""Of a reader who has nobody but the operator."""
 
 
 def sigillo(*arguments: object, expect: int = 0) -> str:
@@ -136,7 +138,7 @@ def export(operator: Operator, devices: list[str], target: Path, at_least: int) 
 def trust(operator: Operator, trackers: list[Tracker], target: Path) -> Path:
     """The policy of a stranger who trusts this operator and these trackers."""
     options = [option for t in trackers for option in ("--device", f"{t.name}={t.folder / 'signing.pub.pem'}")]
-    options += ["--allow-unsynchronised", "--allow-unknown-bound", "--force"]
+    options += ["--allow-unsynchronised", "--allow-unknown-bound", *ALONE, "--force"]
     sigillo("policy", "new", "--operator", operator.folder / "published" / "operator.toml", *options, "-o", target)
     return target
 

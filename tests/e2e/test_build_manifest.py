@@ -13,7 +13,7 @@ from sigillo.broker.configuration import file_hash
 
 from ..adversary.builder import MOSQUITTO, manifest_of, sha256, signed_manifest
 from ..adversary.built import rebuilt_by
-from .conftest import PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, free_port, sigillo
+from .conftest import ALONE, PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, free_port, sigillo
 
 BROKER = Path("/usr/sbin/mosquitto")
 
@@ -50,7 +50,7 @@ def test_who_built_and_rebuilt_the_broker_is_in_the_verdict(operator: Operator, 
     options = ["--operator", operator.folder / "published" / "operator.toml", "--builder", manifest]
     options += [option for path in statements for option in ("--rebuilder", path)]
     options += ["--device", f"crate-1={tracker.folder / 'signing.pub.pem'}"]
-    sigillo("policy", "new", *options, "--allow-unsynchronised", "--allow-unknown-bound", "-o", policy)
+    sigillo("policy", "new", *options, "--allow-unsynchronised", "--allow-unknown-bound", *ALONE, "-o", policy)
     verdict = json.loads(sigillo("verify", evidence, "--policy", policy, "--json"))
     check = next(check for check in verdict["checks"] if check["name"] == "build")
     together = ["builder Example Builder", "rebuilder Rebuilder A", "rebuilder Rebuilder B"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from sigillo.core.decoded import DecodedMessage, decode_objects
@@ -12,6 +15,7 @@ from sigillo.report.exhibit import exhibits, message_proof
 from sigillo.report.inspection import inspect, render_inspection
 
 from ..adversary.log import logged
+from ..adversary.third import bracketed
 
 
 @pytest.mark.parametrize("at", range(9))
@@ -38,3 +42,33 @@ def test_the_note_is_an_exhibit_and_the_inspection_shows_it() -> None:
     text = render_inspection(inspect(split_lines([data])))
     assert "log broker.example/log: checkpoint of size 15, root " in text
     assert "passes 2 earlier checkpoint(s)" in text
+
+
+def test_openssl_agrees_on_what_third_parties_signed(tmp_path: Path) -> None:
+    """Tokens over their notes, at their own time, and cosignatures on the checkpoint; each fails about another text."""
+    story = bracketed()
+    data = story.file()
+    found = [
+        exhibit
+        for exhibit in exhibits(split_lines([data]), story.trust())
+        if "token" in exhibit.name or "cosignature" in exhibit.name
+    ]
+    assert len(found) == 4 + 3
+    for exhibit in found:
+        for suffix, content in exhibit.files.items():
+            (tmp_path / f"{exhibit.name}{suffix}").write_bytes(content)
+        assert subprocess.run(exhibit.command, shell=True, cwd=tmp_path, capture_output=True).returncode == 0
+        about = next(suffix for suffix in (".note", ".tbs") if suffix in exhibit.files)
+        (tmp_path / f"{exhibit.name}{about}").write_bytes(exhibit.files[about] + b"x")
+        assert subprocess.run(exhibit.command, shell=True, cwd=tmp_path, capture_output=True).returncode != 0
+    none = [item for item in exhibits(split_lines([data]), None) if "token" in item.name]
+    assert {item.command[0] for item in none} == {"#"}
+
+
+def test_the_inspection_shows_tokens_and_how_many_signed() -> None:
+    story = bracketed()
+    shown = inspect(split_lines([story.file()]))
+    text = render_inspection(shown)
+    assert "has 3 signature(s) beside the log's first" in text
+    assert "time-stamp token of 2026-11-18 11:06:42.000 UTC ± 1 s over the checkpoint of size 1, entry 1" in text
+    assert shown.to_json()["token_count"] == len(shown.to_json()["tokens"]) == 4

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,23 +15,30 @@ from sigillo import disk
 from sigillo.cli.source import FileError, naming, read_at_most, read_policy
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.certificate import decode_authority
+from sigillo.core.cosignature import WitnessKey
 from sigillo.core.dsse import MAX_ENVELOPE, Envelope, verify_envelope
 from sigillo.core.errors import DecodeError, PolicyError, SignatureError
 from sigillo.core.manifest import decode_manifest
 from sigillo.core.policy import (
+    AnchorTrust,
     ClockTrust,
     DeviceTrust,
     MakerTrust,
+    MissingTrust,
     OperatorTrust,
     Policy,
+    WitnessTrust,
     check_topic_level,
+    decode_bracket,
     decode_duration,
     decode_policy,
+    decode_tsas,
     encode_policy,
 )
 from sigillo.core.published import MAX_BYTES, decode_published
 from sigillo.core.rebuild import decode_rebuild
 from sigillo.core.table import decode_name
+from sigillo.core.timestamp import TsaTrust
 from sigillo.device.key import load_certificate, load_public_key
 from sigillo.report.trust import policy_json, render_policy
 
@@ -52,6 +60,7 @@ Examples:
   sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem --builder manifest.json \
     --rebuilder rebuild-a.json --rebuilder rebuild-b.json -o policy.toml
   sigillo policy new --operator operator.toml --maker Acme=acme-ca.pem --device crate-1=maker:Acme -o policy.toml
+  sigillo policy new --operator operator.toml --devices devices --tsa tsa.toml --witness Uni=VKEY -o policy.toml
 """,
 )
 @click.option("--operator", "operators", type=_PATH, multiple=True, required=True, help="What an operator published.")
@@ -71,8 +80,23 @@ Examples:
 @click.option(
     "--rebuilder", "rebuilders", type=_PATH, multiple=True, help="A rebuild statement, whose rebuilder is trusted."
 )
-@click.option("--quorum", type=int, help="How many rebuilders must have made the same; all of them if not given.")
+@click.option(
+    "--rebuilders",
+    "rebuilt_by",
+    type=click.IntRange(1),
+    help="How many must have made the same programs again.  [default: all]",
+)
 @click.option("--max-error", default="1s", show_default=True, help="Largest clock error of a mark that counts.")
+@click.option("--tsa", "tsas", type=_PATH, multiple=True, help="A TOML file with the [[tsa]] table of an authority.")
+@click.option("--anchors", type=click.IntRange(1), help="How many TSAs have to agree.  [default: all]")
+@click.option("--max-bracket", default="10m", show_default=True, help="Widest span between the bounds of a mark.")
+@click.option("--witness", "witnesses", multiple=True, metavar="OPERATOR=VKEY", help="A witness and who runs it.")
+@click.option("--witnesses", "quorum", type=click.IntRange(1), help="How many have to cosign.  [default: a majority]")
+@click.option("--allow-unlogged", is_flag=True, help="Accept evidence without a log proof.")
+@click.option("--allow-unanchored", is_flag=True, help="Accept times that only the broker's clock bounds.")
+@click.option("--allow-unwitnessed", is_flag=True, help="Accept a log that too few witnesses saw.")
+@click.option("--allow-no-beacon", is_flag=True, help="Accept messages signed without a beacon.")
+@click.option("--allow-not-rebuilt", is_flag=True, help="Accept a build that too few others made again.")
 @click.option("--allow-unsynchronised", is_flag=True, help="Accept marks of a clock that is not synchronised.")
 @click.option("--allow-unknown-bound", is_flag=True, help="Accept marks of a clock whose error nobody bounds.")
 @click.option(
@@ -93,8 +117,18 @@ def new(
     hardware: tuple[str, ...],
     builders: tuple[Path, ...],
     rebuilders: tuple[Path, ...],
-    quorum: int | None,
+    rebuilt_by: int | None,
     max_error: str,
+    tsas: tuple[Path, ...],
+    anchors: int | None,
+    max_bracket: str,
+    witnesses: tuple[str, ...],
+    quorum: int | None,
+    allow_unlogged: bool,
+    allow_unanchored: bool,
+    allow_unwitnessed: bool,
+    allow_no_beacon: bool,
+    allow_not_rebuilt: bool,
     allow_unsynchronised: bool,
     allow_unknown_bound: bool,
     sequence_bits: str,
@@ -111,9 +145,22 @@ def new(
     devices = [*_named(pairs, bits, trusted), *(_registered(registry, bits) if registry else ())]
     try:
         clock = ClockTrust(decode_duration(max_error, "--max-error"), allow_unknown_bound, allow_unsynchronised)
-        build = _builds(builders, rebuilders, quorum)
         published = tuple(_published(path, built=bool(builders)) for path in operators)
-        policy = Policy(published, clock, tuple(devices), makers=tuple(trusted.values()), build=build)
+        policy = Policy(
+            published,
+            clock,
+            tuple(devices),
+            MissingTrust(
+                allow_unlogged=allow_unlogged,
+                allow_unanchored=allow_unanchored,
+                allow_unwitnessed=allow_unwitnessed,
+                allow_no_beacon=allow_no_beacon,
+                allow_not_rebuilt=allow_not_rebuilt,
+            ),
+            tuple(trusted.values()),
+            **_third_parties(tsas, anchors, max_bracket, witnesses, quorum),
+            build=_builds(builders, rebuilders, rebuilt_by),
+        )
     except PolicyError as error:
         raise FileError(f"the policy cannot be made: {error}") from error
     text = encode_policy(policy).encode()
@@ -175,6 +222,41 @@ def _manifest_signer(data: bytes) -> tuple[str, Envelope]:
 def _rebuild_signer(data: bytes) -> tuple[str, Envelope]:
     signed = decode_rebuild(data)
     return signed.statement.rebuilder, signed.envelope
+
+
+def _third_parties(
+    tsas: Sequence[Path],
+    anchors: int | None,
+    max_bracket: str,
+    witnesses: Sequence[str],
+    quorum: int | None,
+) -> dict[str, Any]:
+    """The parts of a policy that are about them. Raises FileError, PolicyError."""
+    trusted = tuple(tsa for path in tsas for tsa in _tsas(path))
+    cosigners = tuple(_witness(pair) for pair in witnesses)
+    needed = AnchorTrust(anchors or len(trusted), decode_bracket(max_bracket, "--max-bracket"))
+    return {
+        "tsas": trusted,
+        "anchors": needed if trusted or anchors else None,
+        "witnesses": cosigners,
+        "witness_quorum": quorum or (len(cosigners) // 2 + 1 if cosigners else None),
+    }
+
+
+def _tsas(path: Path) -> tuple[TsaTrust, ...]:
+    with naming(path, "it must have a [[tsa]] table; see spec/policy.md"):
+        return decode_tsas(read_at_most(path, MAX_BYTES))
+
+
+def _witness(pair: str) -> WitnessTrust:
+    operator, equals, vkey = pair.partition("=")
+    if not (operator and equals and vkey):
+        raise click.UsageError(f"--witness {pair}: must be OPERATOR=VKEY.")
+    try:
+        key = WitnessKey.from_vkey(vkey, "--witness")
+    except DecodeError as error:
+        raise PolicyError("--witness", error.reason) from error
+    return WitnessTrust(key, decode_name(operator, "--witness"), key.name)
 
 
 def _makers(pairs: Sequence[str], hardware: Sequence[str]) -> dict[str, MakerTrust]:

@@ -47,7 +47,7 @@ _UNITS = {
     16: "check",
     17: "token",
     18: "mark",
-    19: "witness",
+    19: "cosignature",
     20: "message",
 }
 _MEANING = {

@@ -209,7 +209,7 @@ class Ledger:
     def witnessed(self, names: tuple[str, ...], quorum: int, able: int, operator: str) -> None:
         """These witnesses cosigned the log's checkpoint: *quorum* are needed of the *able* that could."""
         shown = ", ".join(names)
-        self.steps[19].detail = f"{shown}: the largest that each has seen of this log, and no other history"
+        self.steps[19].detail = f"by {shown}: the largest tree that each has seen of this log, and no other history"
         if self._log:
             self._log = replace(self._log, witnesses=names[:MAX_LISTED])
         both = 2 * quorum - able  # in two quorums

@@ -274,6 +274,14 @@ def decode_policy(data: bytes) -> Policy:
     return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, build)
 
 
+def decode_tsas(data: bytes) -> tuple[TsaTrust, ...]:
+    """The `[[tsa]]` tables of a file that has nothing else, as an authority may hand it out. Raises PolicyError."""
+    top = Table(decode_toml(data), "")
+    tsas = tuple(_each(top, "tsa", _tsa))
+    top.end()
+    return tsas
+
+
 def _each(top: Table, name: str, read: Callable[[Table], T], default: list[T] | None = None) -> list[T]:
     values = top.take(name, list, default)
     return [read(Table(value, f"{name}[{at + 1}]")) for at, value in enumerate(values)]

@@ -46,14 +46,15 @@ class ThirdParties:
 
     @property
     def _quorum(self) -> int:
-        """How many TSAs make a bound; more than there are where the policy names none."""
+        """How many TSAs make a bound; without a policy, or a TSA in it, no token counts at all."""
         return self._policy.anchors.quorum if self._policy and self._policy.anchors else 1
 
     def stop(self, line: StopLine) -> None:
         """A size that lines name, or that a token is about."""
         assert self.stops is not None  # decode_lines refuses a stop without a log
         self.stops.add(line.size, Stop(line.root, self._inside.bound(self._quorum), self._inside.latest()))
-        self._waiting.cut()
+        if self.bounds:
+            self._waiting.cut()
 
     def checkpoint(self, decoded: DecodedCheckpoint) -> None:
         """The text whose hash is a beacon: what it bounds is known here, directly below its stop."""

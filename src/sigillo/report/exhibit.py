@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sigillo.core.certificate import signing_key
+from sigillo.core.certificate import decode_certificate, signing_key
 from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
+from sigillo.core.cosignature import WitnessKeyType, cosigned_bytes
 from sigillo.core.decoded import (
     DecodedCertificate,
     DecodedEnd,
     DecodedEpoch,
     DecodedMessage,
+    DecodedToken,
     DecodedTrailer,
     decode_objects,
     subtrees,
@@ -32,7 +34,9 @@ from sigillo.core.note import LogKey
 from sigillo.core.policy import Policy
 from sigillo.core.proof import EntryProof, encode_proof
 from sigillo.core.reading import Reading
+from sigillo.core.timestamp import TsaTrust, verify_token
 
+_TIME_SIZE = 8  # of a cosignature
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 section 4, up to the key
 README = """\
 What is here, for each signature in the evidence file (the number is that of its line there):
@@ -41,13 +45,15 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.sig       the signature: Ed25519 as it is, ECDSA P-256 as DER (64 bytes as sent where the key is not known)
   NAME.pub.pem   the public key, where it is known
   NAME.cose      the whole COSE object, where there is one
-  NAME.note      the log's checkpoint, as a signed note
+  NAME.note      the log's checkpoint, as a signed note; what a time-stamp token is about
+  NAME.tst       a time-stamp token (RFC 3161), with NAME.ca.pem, the roots of its TSA, and NAME.untrusted.pem
   NAME.tlog-proof  that the log has this mark, of the first message (c2sp.org/tlog-proof)
   NAME.cert.pem  a certificate of a device's key, with NAME.untrusted.pem above it and NAME.ca.pem, its maker's CA
 
 Epoch keys are those that the file itself names: they count for no more than the countersignature of the statement that
-names them. The log key, the keys of the devices and the CAs of their makers come from the policy; without one
-they are absent. A certificate is verified for each message of its device, at the time of the mark.
+names them. The log key, the keys of the devices, the CAs of their makers, the roots of TSAs and the keys of witnesses
+come from the policy; without one they are absent. A certificate is verified for each message of its device, at the time
+of the mark.
 
   sh commands.sh     runs every line of commands.sh; OpenSSL 3.0 or later; stops at the first signature that is wrong
 
@@ -84,8 +90,11 @@ def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]
             )
             if decoded.line.payload is not None:
                 yield _of_device(decoded, decoded.line.payload, policy, certificates)
+        elif isinstance(decoded, DecodedToken):
+            yield _of_token(decoded, policy)
         elif isinstance(decoded, DecodedTrailer) and decoded.checkpoint:
             yield from _of_checkpoint(decoded.number, decoded.checkpoint, log_key)
+            yield from _of_witnesses(decoded.number, decoded.checkpoint, policy)
 
 
 _Certificates = dict[str, list[tuple[DeviceKey, str]]]
@@ -150,6 +159,52 @@ def _of_checkpoint(number: int, checkpoint: SignedCheckpoint, log_key: LogKey | 
     key = log_key.public_key if log_key and own is not None else None
     exhibit = _ed25519(name, note.text.encode("utf-8"), signature, key)
     yield Exhibit(name, {**exhibit.files, ".note": encode_checkpoint(checkpoint)}, exhibit.command)
+
+
+def _of_token(decoded: DecodedToken, policy: Policy | None) -> Exhibit:
+    """The token, what it is about, and the roots of the first TSA of the policy under which it verifies."""
+    name, line = f"{decoded.number:06d}-token", decoded.line
+    files = {".tst": line.token, ".note": line.note.encode("utf-8")}
+    trusted = next((tsa for tsa in (policy.tsas if policy else ()) if _is_by(decoded, tsa)), None)
+    if trusted is None:
+        return Exhibit(name, files, f"# {name}: no policy was given that has its TSA")
+    files[".ca.pem"] = _pems(trusted.roots)
+    files |= {".untrusted.pem": _pems(line.chain)} if line.chain else {}
+    untrusted = f" -untrusted {name}.untrusted.pem" if line.chain else ""
+    at = f"-attime {decoded.token.gen_time_ns // 10**9}"
+    command = f"openssl ts -verify {at} -data {name}.note -in {name}.tst -token_in -CAfile {name}.ca.pem{untrusted}"
+    return Exhibit(name, files, command)
+
+
+def _is_by(decoded: DecodedToken, tsa: TsaTrust) -> bool:
+    try:
+        verify_token(decoded.line.token, decoded.line.note.encode("utf-8"), tsa, decoded.line.chain)
+    except SignatureError:
+        return False
+    return True
+
+
+def _pems(certificates: Iterable[bytes]) -> bytes:
+    return b"".join(decode_certificate(found).public_bytes(Encoding.PEM) for found in certificates)
+
+
+def _of_witnesses(number: int, checkpoint: SignedCheckpoint, policy: Policy | None) -> Iterator[Exhibit]:
+    """The cosignatures of the policy's witnesses; OpenSSL knows those of type 4."""
+    for at, witness in enumerate(policy.witnesses if policy else (), start=1):
+        raw = checkpoint.note.signature_of(witness.key.name, witness.key.note_key_id)
+        name = f"{number:06d}-cosignature-{at}"
+        if raw is None or len(raw) <= _TIME_SIZE:
+            continue
+        if witness.key.type is not WitnessKeyType.ED25519:
+            yield Exhibit(name, {}, f"# {name}: is of a type that OpenSSL 3.0 does not know")
+            continue
+        time_s = int.from_bytes(raw[:_TIME_SIZE], "big")
+        try:
+            signed = cosigned_bytes(checkpoint.note.text, witness.key, time_s)
+        except DecodeError as error:
+            yield Exhibit(name, {}, f"# {name}: {error.reason}")
+            continue
+        yield _ed25519(name, signed, raw[_TIME_SIZE:], witness.key.public_key)
 
 
 def _of_epoch(decoded: DecodedEpoch, log_key: LogKey | None) -> Iterator[Exhibit]:

@@ -15,6 +15,7 @@ from sigillo.core.decoded import (
     DecodedManifest,
     DecodedMessage,
     DecodedRebuild,
+    DecodedToken,
     DecodedTrailer,
     decode_objects,
 )
@@ -24,7 +25,7 @@ from sigillo.core.manifest import moment_text
 from sigillo.core.mark import SignedMark
 from sigillo.core.verdict import MAX_LISTED, Summary
 from sigillo.report.escape import escape
-from sigillo.report.moment import span, utc
+from sigillo.report.moment import duration, span, utc
 
 SHOWN_MESSAGES = 10
 NO_TRUST = "Nothing here is verified: this is what the file says. `sigillo verify` gives the answer."
@@ -34,7 +35,8 @@ NO_TRUST = "Nothing here is verified: this is what the file says. `sigillo verif
 class Inspection:
     """The summary of a file, its first ``MAX_LISTED`` certificates, epochs and messages, and its log's checkpoint.
 
-    *ends*: of these epochs, by the line of the epoch; *stops*: how many earlier checkpoints the log proof passes.
+    *ends*: of these epochs, by the line of the epoch; *stops*: how many earlier checkpoints the log proof passes;
+    *tokens*: the first time-stamp tokens, *token_count*: how many there are;
     *builds*: its manifests and rebuild statements.
     """
 
@@ -45,6 +47,8 @@ class Inspection:
     ends: Mapping[int, SignedEpochEnd]
     checkpoint: SignedCheckpoint | None
     stops: int
+    tokens: tuple[DecodedToken, ...]
+    token_count: int
     builds: tuple[DecodedManifest | DecodedRebuild, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +62,9 @@ class Inspection:
             "not_held_count": self.summary.not_held_count,
             "checkpoint": _checkpoint_json(self.checkpoint.head if self.checkpoint else None),
             "builds": [_build_json(build) for build in self.builds],
+            "cosignature_count": len(self.checkpoint.note.signatures) - 1 if self.checkpoint else 0,
+            "token_count": self.token_count,
+            "tokens": [_token_json(token) for token in self.tokens],
             "certificates": [_certificate_json(certificate) for certificate in self.certificates],
             "epochs": [_epoch_json(epoch.statement, self.ends.get(epoch.number)) for epoch in self.epochs],
             "principals": [{"name": device.id, "messages": device.messages} for device in self.summary.devices],
@@ -74,7 +81,8 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
     builds: list[DecodedManifest | DecodedRebuild] = []
     ends: dict[int, SignedEpochEnd] = {}
     checkpoint: SignedCheckpoint | None = None
-    newest = stops = 0
+    tokens: list[DecodedToken] = []
+    newest = stops = token_count = 0
     for decoded in decode_objects(lines):
         if isinstance(decoded, DecodedCertificate):
             certificates += [decoded] if len(certificates) < MAX_LISTED else []
@@ -94,12 +102,16 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
             else:
                 ledger.message(decoded.mark.mark)
             messages += [decoded] if len(messages) < MAX_LISTED else []
+        elif isinstance(decoded, DecodedToken):
+            token_count += 1
+            tokens += [decoded] if len(tokens) < MAX_LISTED else []
         elif isinstance(decoded, DecodedTrailer):
             checkpoint = decoded.checkpoint
         else:
             stops += decoded.line.kind == "stop"
     listed = tuple(certificates), tuple(epochs), tuple(messages)
-    return Inspection(ledger.summary(), *listed, ends, checkpoint, stops, tuple(builds))
+    rest = tuple(tokens), token_count, tuple(builds)
+    return Inspection(ledger.summary(), *listed, ends, checkpoint, stops, *rest)
 
 
 def render_inspection(inspection: Inspection) -> str:
@@ -116,12 +128,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield f"marked {span(summary.received.first_ns, summary.received.last_ns)}"
     if summary.not_held_count:
         yield f"{summary.not_held_count} mark(s) admitted, not held: the file has no payload for them"
-    if inspection.checkpoint:
-        head = inspection.checkpoint.head
-        yield f"log {escape(head.origin)}: checkpoint of size {head.size}, root {head.root.hex()}"
-        yield f"  passes {inspection.stops} earlier checkpoint(s)"
-    else:
-        yield "no log proof"
+    yield from _log_lines(inspection)
     for certificate in inspection.certificates:
         found = validity(certificate.chain[0])
         valid = span(found.from_ns, found.to_ns)
@@ -143,6 +150,21 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield _message_line(message)
     if summary.message_count > SHOWN_MESSAGES:
         yield f"… and {summary.message_count - SHOWN_MESSAGES} messages more"
+
+
+def _log_lines(inspection: Inspection) -> Iterator[str]:
+    """The checkpoint, and the tokens over earlier ones."""
+    if inspection.checkpoint is None:
+        yield "no log proof"
+        return
+    head = inspection.checkpoint.head
+    yield f"log {escape(head.origin)}: checkpoint of size {head.size}, root {head.root.hex()}"
+    yield f"  passes {inspection.stops} earlier checkpoint(s)"
+    yield f"  has {len(inspection.checkpoint.note.signatures) - 1} signature(s) beside the log's first"
+    for token in inspection.tokens[:SHOWN_MESSAGES]:
+        yield _token_line(token)
+    if inspection.token_count > SHOWN_MESSAGES:
+        yield f"  … and {inspection.token_count - SHOWN_MESSAGES} time-stamp tokens more"
 
 
 def _build_lines(build: DecodedManifest | DecodedRebuild) -> Iterator[str]:
@@ -191,6 +213,23 @@ def _message_line(message: DecodedMessage) -> str:
     entry = "" if line.index is None else f", entry {line.index}"
     when = utc(mark.mark.time_ns)
     return f"line {message.number}: {mark.mark.sequence} {when} {escape(line.topic)} {payload}{entry}"
+
+
+def _token_line(token: DecodedToken) -> str:
+    when, accuracy = utc(token.token.gen_time_ns), duration(token.token.accuracy_ns)
+    about = f"the checkpoint of size {token.checkpoint.head.size}, entry {token.line.index}"
+    return f"  line {token.number}: time-stamp token of {when} ± {accuracy} over {about}"
+
+
+def _token_json(token: DecodedToken) -> dict[str, Any]:
+    return {
+        "line": token.number,
+        "time_ns": token.token.gen_time_ns,
+        "accuracy_ns": token.token.accuracy_ns,
+        "policy": token.token.policy,
+        "size": token.checkpoint.head.size,
+        "entry": token.line.index,
+    }
 
 
 def _serial(certificate: DecodedCertificate) -> str:

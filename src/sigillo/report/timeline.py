@@ -12,7 +12,7 @@ from sigillo.report.moment import duration, utc
 
 WIDTH = 80
 _SHOWN_SOURCES = 2
-_NAME = 24
+_NAME = 26
 _FIELD = WIDTH - 8  # two blanks before it, and room for letters that share the last column
 
 
