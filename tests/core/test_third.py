@@ -10,8 +10,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sigillo.core import third
+from sigillo.core import bracket, third
 from sigillo.core.appraise import appraise
+from sigillo.core.bracket import Anchor, Bound, Group, Waiting
 from sigillo.core.certificate import validity
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import CertificateLine, TokenLine, encode_line
@@ -361,3 +362,29 @@ def test_only_the_newest_beacons_and_stops_are_kept(monkeypatch: pytest.MonkeyPa
     assert story.judged().verified
     monkeypatch.setattr(third, "MAX_BEACONS", 2)
     assert failing_steps(story.judged()) == [20]
+
+
+def test_what_waits_does_not_grow_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are gone with each anchor; with none they are joined, and then a later token bounds them all."""
+    waited: list[int] = []
+    rest = Waiting.cover
+
+    def cover(self: Waiting, anchor: Anchor, quorum: int) -> list[tuple[Group, Bound]]:
+        waited.append(len(self.rest()))
+        return rest(self, anchor, quorum)
+
+    monkeypatch.setattr(Waiting, "cover", cover)
+    story = bracketed()
+    for _ in range(6):
+        for _ in range(3):
+            story.signed(story.first)
+        story.anchor()
+    assert story.judged().verified
+    assert max(waited) == 3
+    monkeypatch.setattr(bracket, "MAX_GROUPS", 2)
+    for _ in range(5):
+        story.signed(story.second)
+    story.anchor()
+    waited.clear()
+    assert story.judged().verified
+    assert max(waited) <= 2
