@@ -5,6 +5,7 @@ Roots are kept in build/root by their inputs, so that the tests of a run make ea
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,11 +19,16 @@ from pathlib import Path
 
 import pytest
 
+from sigillo.build.apt import Apt
 from sigillo.build.builder import Options, Order, build, read_order
 from sigillo.build.compare import Grade
 from sigillo.build.deb822 import installed_depends
 from sigillo.build.error import BuildError
 from sigillo.build.facts import Facts, decode_facts
+from sigillo.build.journal import Journal
+from sigillo.build.package import Shelf
+from sigillo.build.rebuild import order_of
+from sigillo.build.root import kept_root, make_root
 from sigillo.core.dsse import verify_envelope
 from sigillo.core.manifest import Build, Role, decode_manifest
 from sigillo.core.rebuild import Equality, check_about, decode_rebuild
@@ -108,6 +114,24 @@ def test_log_has_every_step(debian: Path) -> None:
     log = (debian / "build.log").read_text(errors="replace")
     for words in ("apt-get", "mmdebstrap", "dpkg-source", "dpkg-buildpackage", "expired on 2026-05-14"):
         assert words in log
+
+
+def test_root_whose_pinned_packages_the_mirror_lacks(debian: Path, place: Path) -> None:
+    """Bookworm without its updates has a newer libssl; the pinned one comes from --cache, and without it is named."""
+    if not DEBS.is_dir():
+        pytest.skip(f"{DEBS}: nobody kept the pinned packages there")
+    plan = order_of(facts_of(debian).build, debian).plan
+    folder = place / "lacking"
+    folder.mkdir()
+    with contextlib.closing(Journal(folder / "build.log", quiet)) as journal:
+        apt = Apt(folder / "apt", mirror(), ["bookworm"], "amd64", journal)
+        apt.update()
+        (folder / "none").mkdir()
+        with pytest.raises(BuildError, match=r"libssl\S* 3\.0\.17-1~deb12u2: the mirror has it no more"):
+            make_root(plan, apt, Shelf((), "", journal), folder / "none", journal)
+        (folder / "root").mkdir()
+        tar = kept_root(plan, apt, Shelf((DEBS,), "", journal), KEEP, folder / "root", journal)
+    assert tar.with_name("root.txt").read_bytes() == (debian / "root.txt").read_bytes()
 
 
 def test_rebuilt_from_the_manifest_alone(debian: Path, place: Path) -> None:

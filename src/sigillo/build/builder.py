@@ -168,7 +168,8 @@ class _Build:
         self._journal.step(f"fetching and verifying the source {self._recipe.source.release}")
         folder = self._made / "source"
         folder.mkdir()
-        origins = Origins(self._options.source, self._options.caches, self._order.folder, self._apt.source)
+        beside = self._order.folder
+        origins = Origins(self._options.source, (*self._options.caches, beside), beside, self._apt.source)
         source = verified_source(self._recipe, self._made / self._recipe.source.keys, folder, origins, self._journal)
         self._journal.note(f"source {source.commit}, signed by {source.signature.signer}")
         return source

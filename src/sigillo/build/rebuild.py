@@ -29,7 +29,10 @@ class Remade:
 
 
 def order_of(made: Build, folder: Path) -> Order:
-    """What to build, by a manifest alone. *folder*: where it lies. Raises BuildError where it contradicts itself."""
+    """What to build, by a manifest alone. *folder*: where it lies, with `source/` beside it in a release.
+
+    Raises BuildError where it contradicts itself.
+    """
     try:
         recipe = decode_recipe(made.recipe.encode("utf-8"))
     except PolicyError as error:
@@ -48,8 +51,9 @@ def order_of(made: Build, folder: Path) -> Order:
     for name in made.recipe_files:
         if name not in files_of(recipe.source):
             raise BuildError(f"build {made.name}: the manifest holds the file {name}, which its recipe does not name")
+    place = folder / "source" if (folder / "source").is_dir() else folder
     plan = RootPlan(made.root.release, made.root.architecture, (), pins, exact=True)
-    return Order(recipe, plan, {**made.recipe_files, "recipe.toml": made.recipe.encode("utf-8")}, folder)
+    return Order(recipe, plan, {**made.recipe_files, "recipe.toml": made.recipe.encode("utf-8")}, place)
 
 
 def rebuild(

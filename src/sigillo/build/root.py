@@ -76,7 +76,7 @@ def kept_root(
     """As `make_root`; where *keep* is a folder, a root that was made there from the very same inputs is used again."""
     if keep is None:
         return make_root(plan, apt, shelf, folder, journal)
-    inputs = [repr(plan), apt.index().releases, sha256_of(KEYRING)]
+    inputs = [repr(plan), () if plan.exact else apt.index().releases, sha256_of(KEYRING)]
     made = keep / f"root-{hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]}"
     if (made / "root.tar").is_file():
         journal.note(f"the root was made before, from the same inputs: {made}")

@@ -35,8 +35,8 @@ class VerifiedSource:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where source may come from. `given`: what --source names, or None; `caches`: folders of --cache;
-    `mirror`: fetches a Debian source package into a folder."""
+    """Where source may come from. `given`: what --source names, or None; `caches`: folders of --cache and
+    the recipe's; `mirror`: fetches a Debian source package into a folder."""
 
     given: Path | None
     caches: tuple[Path, ...]
