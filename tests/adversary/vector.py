@@ -1,4 +1,4 @@
-"""Writes vectors/certificate, evidence, policy, timestamp: `python -m tests.adversary.vector`, after a change."""
+"""Writes the vectors that are whole files: `python -m tests.adversary.vector`, after a change of format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signin
 from sigillo.core.contradiction import find
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind, LogEntry, encode_entry
-from sigillo.core.evidence import CertificateLine, Line, encode_line
+from sigillo.core.evidence import CertificateLine, Line, ManifestLine, RebuildLine, encode_line
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
@@ -26,10 +26,12 @@ from sigillo.core.timestamp import MAX_TOKEN, verify_token
 from ..core import timestamp_case
 from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
-from ..core.policy_case import MINIMAL, REFUSED
+from ..core.policy_case import MINIMAL, REBUILT, REFUSED
 from ..vector.file import Value, format_vector
 from .accused import pairs, source
 from .broker import HASHES, NOW_NS, SECOND, alone, evidence_file
+from .builder import signed_manifest, signed_statement
+from .built import built
 from .device import Device, ed25519_key
 from .forge import GROUP_ORDER
 from .log import LoggedStory, logged, logged_file
@@ -38,6 +40,7 @@ from .maker import line as certificate_line
 from .story import Story, certified, honest, messages
 from .third import MINUTE, ThirdStory, bracketed
 from .tsa import Tsa
+from .vector_build import build_files
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -57,11 +60,12 @@ def files() -> dict[str, bytes]:
     made |= {f"evidence/reject/unreadable-{name}.jsonl": data for name, data in unreadable().items()}
     made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
     made["policy/accept/minimal.toml"] = MINIMAL.encode()
+    made["policy/accept/rebuilt.toml"] = REBUILT.encode()
     made["policy/accept/whole.toml"] = encode_policy(relaxed()[1]).encode()
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates() | accusations() | timestamps()
+    return made | certificates() | accusations() | timestamps() | build_files()
 
 
 def accusations() -> dict[str, bytes]:
@@ -190,6 +194,7 @@ def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
         "repeat-after-crash": repeated(),
         "relaxed": relaxed(),
         "certified": certified_keys(),
+        "rebuilt": (built().file(), built().policy),
         "logged": (logged().log.file(), logged().policy),
         "logged-not-held": not_held(),
         "bracketed": (bracketed().file(), bracketed().trust()),
@@ -308,6 +313,9 @@ def unreadable() -> dict[str, bytes]:
         "certificate-after-an-epoch": evidence_file([*base().broker.lines[:1], certificate, *base().broker.lines[1:]]),
         "certificate-twice": evidence_file([certificate, certificate, *base().broker.lines]),
         "certificate-that-is-none": evidence_file([CertificateLine("crate-3", (b"0\0",)), *base().broker.lines]),
+        "rebuild-before-any-manifest": evidence_file([*built().shared[1:], *base().broker.lines]),
+        "manifest-after-an-epoch": evidence_file([*base().broker.lines, built().shared[0]]),
+        "manifest-that-is-none": evidence_file([ManifestLine("{}\n"), *base().broker.lines]),
         "version-2": data.replace(b'"version":1', b'"version":2'),
         "wrong-count-of-messages": data.replace(b'"messages":2', b'"messages":3'),
         "wrong-count-of-epochs": data.replace(b'"epochs":1', b'"epochs":2'),
@@ -450,9 +458,22 @@ def not_verified() -> dict[str, bytes]:
     made["11-number-twice"] = story.broker.file()
     made |= logged_lies()
     made |= {f"14-{name}": data for name, data in not_in_the_log().items()}
+    made |= not_rebuilt()
     for part in HASHES:
         start(f"12-another-{part}", **{f"{part}_hash": b"\x77" * 32})
     return made
+
+
+def not_rebuilt() -> dict[str, bytes]:
+    """Manifests and statements that do not hold; the reject policy has neither builder nor rebuilder."""
+    story = built()
+    signature = json.loads(story.manifest)["signatures"][0]["sig"]
+    broken = story.manifest.decode().replace(signature, "A" * 86 + "==")
+    other = RebuildLine(signed_statement(signed_manifest(), "Rebuilder A", "rebuilder A").decode())
+    return {
+        "12-manifest-not-signed": evidence_file([ManifestLine(broken), *base().broker.lines]),
+        "12-statement-about-another-manifest": evidence_file([story.shared[0], other, *base().broker.lines]),
+    }
 
 
 def logged_base() -> LoggedStory:
@@ -548,7 +569,8 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    folders = [VECTORS / name for name in ("accusation", "certificate", "evidence", "policy", "timestamp")]
+    names = ("accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "timestamp")
+    folders = [VECTORS / name for name in names]
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 

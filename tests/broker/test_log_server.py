@@ -15,18 +15,22 @@ import pytest
 from sigillo import disk, web
 from sigillo.broker.error import BrokerError
 from sigillo.broker.log_server import Folders, LogHandler, LogServer
+from sigillo.core.manifest import decode_manifest
 
 from ..adversary.broker import Broker
+from ..adversary.builder import MOSQUITTO, PLUGIN
+from ..adversary.built import built
 
 PATIENCE_S = 30
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LogServer]:
-    public, epochs = tmp_path / "log" / "public", tmp_path / "epochs"
+    public, epochs, manifests = tmp_path / "log" / "public", tmp_path / "epochs", tmp_path / "manifests"
     (public / "tile" / "0" / "x001" / "000.p").mkdir(parents=True)
     (public / "tile" / "entries" / "000.p").mkdir(parents=True)
     epochs.mkdir()
+    manifests.mkdir()
     (public / "checkpoint").write_bytes(b"a note\n")
     (public / "cosigned").write_bytes(b"a cosigned note\n")
     (public / "tile" / "0" / "000").write_bytes(b"full")
@@ -34,14 +38,14 @@ def server(tmp_path: Path) -> Iterator[LogServer]:
     (public / "tile" / "entries" / "000.p" / "7").write_bytes(b"entries")
     (tmp_path / "log" / "log.key.pem").write_bytes(b"SECRET")
     (public / "tile" / "0" / "001").symlink_to(tmp_path / "log" / "log.key.pem")
-    folders = Folders(disk.open_folder(public), disk.open_folder(epochs))
+    folders = Folders(*map(disk.open_folder, (public, epochs, manifests)))
     with LogServer("127.0.0.1:0", folders) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield made
         made.shutdown()
         thread.join(PATIENCE_S)
-    for descriptor in (folders.public, folders.epochs):
+    for descriptor in (folders.public, folders.epochs, folders.manifests):
         os.close(descriptor)
 
 
@@ -135,7 +139,23 @@ def test_build_says_what_the_newest_epoch_runs(server: LogServer, tmp_path: Path
     assert facts["plugin_hash"] == epoch.statement.plugin_hash.hex()
     assert facts["configuration_hash"] == epoch.statement.configuration_hash.hex()
     assert (facts["epoch"], facts["epoch_id"]) == (1, epoch.epoch_id.hex())
-    assert facts["source_commit"] is facts["build_date"] is None, "nobody knows them yet"
+    assert facts["manifest_hash"] is facts["source_commit"] is facts["build_date"] is None, "it names no manifest"
+    assert ask(server, "GET", "/manifest")[0] == 404
+
+
+def test_build_says_where_it_was_built_from_and_the_manifest_is_served(server: LogServer, tmp_path: Path) -> None:
+    story = built()
+    (tmp_path / "epochs" / "0000000001.cose").write_bytes(story.broker.epoch.countersigned)
+    facts = json.loads(ask(server, "GET", "/build")[2])
+    assert facts["source_commit"] is None, "the manifest was not kept"
+    sha256 = decode_manifest(story.manifest).sha256.hex()
+    (tmp_path / "manifests" / f"{sha256}.json").write_bytes(story.manifest)
+    facts = json.loads(ask(server, "GET", "/build")[2])
+    assert facts["manifest_hash"] == sha256
+    assert (facts["source_commit"], facts["build_date"]) == (MOSQUITTO.source_commit, "2025-05-28T22:39:38Z")
+    assert (facts["plugin_source_commit"], facts["plugin_build_date"]) == (PLUGIN.source_commit, "2025-05-29T22:39:38Z")
+    status, headers, content = ask(server, "GET", "/manifest")
+    assert (status, headers["content-type"], content) == (200, "application/json", story.manifest)
 
 
 def test_the_index_says_what_is_served(server: LogServer) -> None:

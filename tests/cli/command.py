@@ -23,10 +23,10 @@ class Answer:
     err: str
 
 
-def sigillo(*arguments: object) -> Answer:
+def sigillo(*arguments: object, timeout: int = 120) -> Answer:
     """Run one command; its standard input is empty, its output no terminal. Never a stack trace."""
     done = subprocess.run(
-        [*SIGILLO, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        [*SIGILLO, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Answer(done.returncode, done.stdout, done.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sigillo.core.policy import encode_policy
 
 from ..adversary.broker import Broker, evidence_file
+from ..adversary.builder import MOSQUITTO
+from ..adversary.built import built
 from ..adversary.device import Device
 from ..adversary.maker import Maker
 from ..adversary.story import Story, certified
@@ -151,3 +154,17 @@ def test_names_in_a_file_never_reach_a_path_or_a_shell(tmp_path: Path) -> None:
     assert sigillo("inspect", tmp_path / "e.jsonl", "--policy", tmp_path / "p.toml", "--export", folder).code == 0
     assert run_commands(folder) == 0
     assert "pwned" not in (folder / "commands.sh").read_text()
+
+
+def test_manifests_and_rebuild_statements_are_shown(tmp_path: Path) -> None:
+    story = built()
+    (tmp_path / "e.jsonl").write_bytes(story.file())
+    shown = sigillo("inspect", tmp_path / "e.jsonl").out
+    sha256 = hashlib.sha256(story.manifest).hexdigest()
+    assert f"build manifest {sha256} of Example Builder" in shown
+    assert f"mosquitto 2.0.11-1.2+deb12u2, source {MOSQUITTO.source_commit}, built 2025-05-28T22:39:38Z" in shown
+    assert f"rebuild statement of Rebuilder A about manifest {sha256}" in shown
+    value = json.loads(sigillo("inspect", tmp_path / "e.jsonl", "--json").out)
+    named = [build.get("builder") or build["rebuilder"] for build in value["builds"]]
+    assert (named[0], sorted(named[1:])) == ("Example Builder", ["Rebuilder A", "Rebuilder B"])
+    assert value["epochs"][0]["manifest"] == sha256

@@ -14,6 +14,8 @@ from sigillo.core.timestamp import TsaTrust
 from sigillo.report.exhibit import pem
 
 from ..adversary.broker import HASHES, Broker, evidence_file
+from ..adversary.builder import dsse_key
+from ..adversary.built import built
 from ..adversary.cosigner import Witness
 from ..adversary.device import Device
 from ..adversary.maker import Maker
@@ -103,6 +105,46 @@ def test_third_parties_reach_the_policy(folder: Path) -> None:
     assert (answer.code, "anchors.quorum: must be 1 to 2" in answer.err) == (2, True)
     for bad in (["--witness", "University"], ["--witness", "University=w1"], ["--tsa", folder / "operator.toml"]):
         assert sigillo(*arguments(folder, *options, *bad, "--force")).code == 2
+
+
+def test_a_policy_that_trusts_a_builder_and_rebuilders(folder: Path) -> None:
+    """Names and keys come from what they signed; the operator's own hashes of programs no longer count."""
+    story = built()
+    (folder / "manifest.json").write_bytes(story.manifest)
+    (folder / "e.jsonl").write_bytes(story.file())
+    options = ["--devices", folder / "devices", "--builder", folder / "manifest.json"]
+    for at, statement in enumerate(story.statements):
+        (folder / f"{at}.json").write_bytes(statement)
+        options += ["--rebuilder", folder / f"{at}.json"]
+    answer = sigillo(*arguments(folder, *options, *ALONE))
+    assert (answer.code, answer.err) == (0, "")
+    for party in (*story.trust.builders, *story.trust.rebuilders[:2]):
+        assert party.key.fingerprint in answer.out
+    assert "reference value" not in answer.out
+    policy = decode_policy((folder / "policy.toml").read_bytes())
+    assert policy.build.quorum == 2
+    assert policy.operators[0].reference_values.keys() == {"configuration"}
+    assert sigillo("verify", folder / "e.jsonl", "--policy", folder / "policy.toml").code == 0
+    shown = json.loads(sigillo("policy", "check", folder / "policy.toml", "--json").out)
+    assert [party["name"] for party in shown["rebuilders"]] == ["Rebuilder A", "Rebuilder B"]
+
+
+def test_a_manifest_that_its_key_did_not_sign_makes_no_policy(folder: Path) -> None:
+    name = b'"keyid":"' + dsse_key("builder").raw.hex().encode()
+    forged = built().manifest.replace(name, b'"keyid":"' + dsse_key("another").raw.hex().encode())
+    (folder / "manifest.json").write_bytes(forged)
+    options = ["--devices", folder / "devices", "--builder", folder / "manifest.json"]
+    refused(*arguments(folder, *options), says="manifest.json: signature: ")
+
+
+def test_a_builder_alone_is_warned_about(folder: Path) -> None:
+    (folder / "manifest.json").write_bytes(built().manifest)
+    options = ["--devices", folder / "devices", "--builder", folder / "manifest.json", *ALONE]
+    alone = "warning: a builder and no rebuilder: nothing will be verified"
+    assert alone in sigillo(*arguments(folder, *options)).out
+    permitted = sigillo(*arguments(folder, *options, "--allow-not-rebuilt", "--force")).out
+    assert "missing.allow_not_rebuilt: builds count though" in permitted
+    assert alone not in permitted
 
 
 def test_a_policy_that_trusts_a_maker(folder: Path) -> None:

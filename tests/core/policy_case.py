@@ -6,6 +6,7 @@ from sigillo.core.bytes import base64url_encode
 from sigillo.core.note import LogKey
 
 from ..adversary.broker import Broker
+from ..adversary.builder import dsse_key
 from ..adversary.cosigner import Witness
 from ..adversary.device import Device, ed25519_key
 from ..adversary.maker import Maker, der
@@ -62,6 +63,15 @@ def with_maker(*tables: str) -> str:
 
 WITH_MAKER = with_maker(maker(MAKER.name, MAKER))
 LEAF = base64url_encode(der(MAKER.certify(Device("crate-1", "p256")))[0])
+BUILDER, REBUILDER = (base64url_encode(dsse_key(seed).spki) for seed in ("builder", "rebuilder"))
+BUILD_QUORUM = "[build]\nquorum = 1\n"
+
+
+def party(table: str, who: str, key: str) -> str:
+    return f'[[{table}]]\nname = "{who}"\nkey = "{key}"\n'
+
+
+REBUILT = MINIMAL + party("builder", "b", BUILDER) + party("rebuilder", "r", REBUILDER) + BUILD_QUORUM
 
 
 def tsa_table(name: str, tsa: Tsa) -> str:
@@ -145,6 +155,20 @@ REFUSED = {
         with_maker(maker(MAKER.name, MAKER), maker("Other", Maker("Other", MAKER.key))),
         "maker[2].ca",
     ),
+    "builder without a key": (MINIMAL + '[[builder]]\nname = "b"\n', "builder[1].key"),
+    "builder with a P-256 key": (MINIMAL + party("builder", "b", base64url_encode(KEYS[1].spki)), "builder[1].key"),
+    "builder name twice": (
+        MINIMAL + party("builder", "b", BUILDER) + party("builder", "b", REBUILDER),
+        "builder[2].name",
+    ),
+    "builder key twice": (MINIMAL + party("builder", "b", BUILDER) + party("builder", "c", BUILDER), "builder[2].key"),
+    "unknown builder key": (MINIMAL + party("builder", "b", BUILDER) + "trust = true\n", "builder[1].trust"),
+    "rebuilder without a builder": (MINIMAL + party("rebuilder", "r", REBUILDER) + BUILD_QUORUM, "rebuilder"),
+    "rebuilder without a quorum": (REBUILT.replace(BUILD_QUORUM, ""), "build"),
+    "quorum without a rebuilder": (MINIMAL + party("builder", "b", BUILDER) + BUILD_QUORUM, "build"),
+    "quorum of nobody": (REBUILT.replace(BUILD_QUORUM, "[build]\nquorum = 0\n"), "build.quorum"),
+    "quorum above the rebuilders": (REBUILT.replace(BUILD_QUORUM, "[build]\nquorum = 2\n"), "build.quorum"),
+    "unknown build key": (REBUILT + "k = 1\n", "build.k"),
     "unknown maker key": (with_maker(maker(MAKER.name, MAKER) + "trust = true\n"), "maker[1].trust"),
     "hardware as a number": (with_maker(maker(MAKER.name, MAKER) + "hardware = 1\n"), "maker[1].hardware"),
     "makers as one table": (with_maker(maker(MAKER.name, MAKER).replace("[[maker]]", "[maker]")), "maker"),

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.errors import PolicyError
 from sigillo.core.note import LogKey
@@ -38,6 +39,7 @@ from sigillo.core.policy import (
 from sigillo.core.published import decode_published
 
 from ..adversary.broker import HASHES
+from ..adversary.builder import dsse_key
 from ..adversary.cosigner import Witness
 from ..adversary.device import ed25519_key
 from ..adversary.maker import Maker
@@ -50,6 +52,18 @@ device_id = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="".join(_NOT_IN_A_LEVEL)), min_size=1, max_size=40
 )
 hashes = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=3).map(tuple)
+
+
+def parties(kind: str) -> st.SearchStrategy[tuple[BuilderTrust, ...]]:
+    return st.lists(name, max_size=3).map(
+        lambda names: tuple(BuilderTrust(f"{each}{at}", dsse_key(f"{kind} {at}")) for at, each in enumerate(names))
+    )
+
+
+build = st.one_of(
+    st.builds(BuildTrust, parties("builder")),
+    st.builds(BuildTrust, parties("b").filter(bool), parties("r").filter(bool), st.just(1)),
+)
 
 
 @st.composite
@@ -84,7 +98,7 @@ def policies(draw: st.DrawFn) -> Policy:
     )
     anchors = AnchorTrust(draw(st.integers(1, len(tsas))), draw(st.integers(1, MAX_BRACKET_NS))) if tsas else None
     quorum = draw(st.integers(1, len(witnesses))) if witnesses else None
-    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum)
+    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, draw(build))
 
 
 @given(policies())

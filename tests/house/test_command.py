@@ -14,7 +14,7 @@ from sigillo.cli.main import _sigillo as commands
 from tests.house.checkout import CHECKOUT, console_commands
 from tools.commands import every_command, page
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/rebuild.md"]
 
 
 def targets() -> set[str]:

@@ -22,13 +22,17 @@ from sigillo.core.evidence import (
     HeadLine,
     HeadsLine,
     Line,
+    ManifestLine,
     MessageLine,
+    RebuildLine,
     StopLine,
     Trailer,
     fits,
 )
 from sigillo.core.heads import encode_head_proof
 from sigillo.core.inclusion import end_proof, prove
+
+BuildLine = ManifestLine | RebuildLine
 
 
 def export(
@@ -38,6 +42,7 @@ def export(
     *,
     spooled: Spooled,
     certificates: Iterable[CertificateLine] = (),
+    builds: Callable[[Sequence[KnownEpoch]], Iterable[BuildLine]] = lambda _: (),
     tally: Tally,
     progress: Callable[[], None],
     log: LogView | None = None,
@@ -45,6 +50,8 @@ def export(
     """The lines of an evidence file; *epochs* in ascending order. *progress* is called for each message.
 
     *certificates*: of the devices' signing keys, in any order, none twice; whoever reads the file judges them.
+
+    *builds*: the lines of manifests and rebuild statements for the epochs from the first shown on, in their order.
 
     *spooled* is asked only where the archive has holes. With *log* the file has a log proof, and what is not below its
     checkpoint is left out. The trailer comes last, whatever was found: the caller looks at *tally*. Raises
@@ -56,6 +63,7 @@ def export(
         yield certificate
     with store.snapshot():
         survey = Survey(store, epochs, selection, spooled=spooled, tally=tally, log=log)
+        yield from builds(epochs[survey.first() :])
         lines = _Body(survey, epochs, selection, tally=tally, progress=progress, log=log).lines()
         if log is None:
             yield from lines

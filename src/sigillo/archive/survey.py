@@ -48,6 +48,9 @@ class _Verdicts:
         self._counts.append(count)
         self._indexes.append(_NO_INDEX if index is None else index)
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def pick(self, source: Iterable[Item]) -> Iterator[tuple[Item, int, int | None]]:
         """Those that count, with count and index, of the same source again."""
         items = enumerate(source)
@@ -79,6 +82,11 @@ class Survey:
         self._indexes = array("Q")
         self._beacons = Beacons(log.origin, log.read) if log else None
         self._verdicts = [self._look(epoch) for epoch in epochs]
+
+    def first(self) -> int:
+        """Position of the first epoch with a mark that counts; behind them all where none has."""
+        found = (at for at, verdicts in enumerate(self._verdicts) if any(verdicts))
+        return next(found, len(self._epochs))
 
     def named(self) -> list[int]:
         """The sizes of the checkpoints that marks and statements name, ascending."""

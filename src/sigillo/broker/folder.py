@@ -106,3 +106,13 @@ class OperatorFolder:
     def published(self) -> Path:
         """`published/operator.toml`: what strangers get."""
         return self.path / "published" / "operator.toml"
+
+    @property
+    def manifests(self) -> Path:
+        """`published/manifests/`: the build manifests that epochs name, by their hash."""
+        return self.path / "published" / "manifests"
+
+    @property
+    def rebuilds(self) -> Path:
+        """`published/rebuilds/`: what rebuilders say about them; the operator puts it there."""
+        return self.path / "published" / "rebuilds"

@@ -45,6 +45,8 @@ def install(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> l
         (folder.log, 0o700, accounts.rest, accounts.rest),
         (folder.epochs, 0o755, accounts.rest, accounts.rest),
         (folder.published.parent, 0o755, accounts.rest, accounts.rest),
+        (folder.manifests, 0o755, accounts.rest, accounts.rest),
+        (folder.rebuilds, 0o755, accounts.rest, accounts.rest),
         (folder.archive, 0o700, accounts.rest, accounts.rest),
         (folder.persistence, 0o700, accounts.broker, accounts.broker),
         (folder.spool, 0o2750, accounts.broker, accounts.rest),

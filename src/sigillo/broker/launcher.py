@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sigillo.archive.store import Store
+from sigillo.broker.build_manifest import keep_manifest
 from sigillo.broker.clock import ClockSource
 from sigillo.broker.configuration import Configuration
 from sigillo.broker.epoch_store import EpochStore, Past
@@ -41,6 +42,7 @@ from sigillo.core.handshake import (
     decode_packet,
     encode_packet,
 )
+from sigillo.core.manifest import SignedManifest
 from sigillo.core.mark import Checkpoint
 from sigillo.core.signature import verify_own_signature
 from sigillo.core.statement import (
@@ -74,6 +76,7 @@ class Plan:
     plugin_hash: bytes
     clock: ClockSource
     separated: bool
+    manifest: SignedManifest | None = None
 
 
 def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Report) -> None:
@@ -98,6 +101,8 @@ def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Re
         "configuration": plan.configuration.hash,
     }
     report(_ready(past, log_key))
+    if plan.manifest:
+        keep_manifest(folder, plan.manifest)
     fields = _fields(plan, past, log_key, head.checkpoint)
     run_time = RunTime(
         spool_folder=str(folder.spool),
@@ -262,7 +267,7 @@ def _fields(plan: Plan, past: Past, log_key: SigningLogKey, checkpoint: Checkpoi
         executable_hash=plan.executable_hash,
         plugin_hash=plan.plugin_hash,
         configuration_hash=configuration.hash,
-        manifest_hash=None,
+        manifest_hash=plan.manifest.sha256 if plan.manifest else None,
         filters=settings.filters,
         principal_source=configuration.principal_source,
         unmarked_paths=configuration.unmarked_paths,
@@ -298,6 +303,7 @@ def _started(signed: SignedStatement, *, published: bool) -> Event:
             "executable": stated.executable_hash.hex(),
             "plugin": stated.plugin_hash.hex(),
             "configuration": stated.configuration_hash.hex(),
+            "manifest": stated.manifest_hash.hex() if stated.manifest_hash else None,
             "published": published,
             "authenticated": stated.principal_source is not PrincipalSource.UNAUTHENTICATED,
         },

@@ -17,8 +17,9 @@ from http import HTTPStatus
 
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report
-from sigillo.core.epoch import decode_statement
+from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import DecodeError
+from sigillo.core.manifest import Role, decode_manifest, moment_text
 from sigillo.core.tile import Tile
 from sigillo.log.cosigned import COSIGNED
 from sigillo.log.public import CHECKPOINT
@@ -37,15 +38,17 @@ The log of a certified MQTT broker (Sigillo). Everything here is public, and pro
 /tile/<L>/<N>[.p/<W>]          Merkle tree hashes (C2SP tlog-tiles)
 /tile/entries/<N>[.p/<W>]      log entries, 45 bytes each
 /build                         what the newest epoch states to run, as JSON
+/manifest                      the build manifest that it names
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Descriptors of `log/public` and `epochs`."""
+    """Descriptors of `log/public`, `epochs` and `published/manifests`."""
 
     public: int
     epochs: int
+    manifests: int
 
 
 def serve_log(folders: Folders, address: str, report: Report) -> None:
@@ -101,7 +104,10 @@ class LogHandler(Handler):
         if self.path == "/":
             return _INDEX.encode(), _TEXT, _SHORT
         if self.path == "/build":
-            return build(self.server.folders.epochs), _JSON, _SHORT
+            return build(self.server.folders), _JSON, _SHORT
+        if self.path == "/manifest":
+            manifest = named_manifest(self.server.folders, newest_statement(self.server.folders))
+            return (manifest, _JSON, _SHORT) if manifest else None
         name = self.path[1:]
         if name not in _NOTES:
             try:
@@ -114,24 +120,25 @@ class LogHandler(Handler):
         return (content, _TEXT, _SHORT) if name in _NOTES else (content, _OCTETS, _FOR_EVER)
 
 
-def build(epochs: int) -> bytes:
-    """JSON of what the newest stated epoch runs; null where nothing is known. *epochs*: descriptor of the folder."""
-    names = sorted(name for name in os.listdir(epochs) if _STATEMENT.fullmatch(name))
-    facts: dict[str, object] = dict.fromkeys(
-        (
-            "operator",
-            "epoch",
-            "epoch_id",
-            "binary_hash",
-            "plugin_hash",
-            "configuration_hash",
-            "source_commit",
-            "build_date",
-        )
-    )
-    data = _read(epochs, names[-1]) if names else None
-    if data is not None:
-        signed = decode_statement(data)
+def newest_statement(folders: Folders) -> SignedStatement | None:
+    """What was stated last; None where nothing was."""
+    names = sorted(name for name in os.listdir(folders.epochs) if _STATEMENT.fullmatch(name))
+    data = _read(folders.epochs, names[-1]) if names else None
+    return None if data is None else decode_statement(data)
+
+
+def named_manifest(folders: Folders, signed: SignedStatement | None) -> bytes | None:
+    """The build manifest that a statement names, as it was kept; None where it names none."""
+    if signed is None or signed.statement.manifest_hash is None:
+        return None
+    return _read(folders.manifests, f"{signed.statement.manifest_hash.hex()}.json")
+
+
+def build(folders: Folders) -> bytes:
+    """JSON of what the newest stated epoch runs, and where it was built from; null where nothing is known."""
+    facts: dict[str, object] = dict.fromkeys(_FACTS)
+    signed = newest_statement(folders)
+    if signed is not None:
         stated = signed.statement
         facts |= {
             "operator": stated.operator,
@@ -140,8 +147,31 @@ def build(epochs: int) -> bytes:
             "binary_hash": stated.executable_hash.hex(),
             "plugin_hash": stated.plugin_hash.hex(),
             "configuration_hash": stated.configuration_hash.hex(),
+            "manifest_hash": stated.manifest_hash and stated.manifest_hash.hex(),
         }
+    manifest = named_manifest(folders, signed)
+    if manifest is not None:
+        for role, prefix in ((Role.EXECUTABLE, ""), (Role.PLUGIN, "plugin_")):
+            made = decode_manifest(manifest).manifest.part(role)
+            if made:
+                facts[f"{prefix}source_commit"] = made[0].source_commit
+                facts[f"{prefix}build_date"] = moment_text(made[0].build_date)
     return (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+_FACTS = (
+    "operator",
+    "epoch",
+    "epoch_id",
+    "binary_hash",
+    "plugin_hash",
+    "configuration_hash",
+    "manifest_hash",
+    "source_commit",
+    "build_date",
+    "plugin_source_commit",
+    "plugin_build_date",
+)
 
 
 def _read(folder: int, name: str) -> bytes | None:

@@ -45,6 +45,7 @@ _OPTIONS = {
     "executable": "--mosquitto",
     "filters": "--filter and --carrier",
     "conf": "--conf",
+    "manifest": "--manifest",
     "raw_tokens": "--raw-tokens",
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
@@ -81,13 +82,14 @@ class Settings:
 
     `name`: host name in the TLS certificate, and of the log's origin `name/log`. `listen`: address:port of the listener
     that Sigillo makes, where the archive connects. `conf`: the operator's own mosquitto.conf, empty where Sigillo wrote
-    it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
-    topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
-    `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment. `keep_entries`: of so
-    many newest entries of the log at least the objects are kept, 0 for all (spec/log-storage.md, "Retention"). `tsa`:
-    who stamps the log's checkpoints, each `anchor_interval` seconds. `witness`: who is asked to cosign, every
-    `cosign_interval` seconds (spec/witness.md); `cosign_quorum`: from how many on a checkpoint is kept before a newer
-    one with less; `cosign_demand`: no start unless so many witnesses say what they have seen.
+    it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `manifest`:
+    build manifest of executable and plugin, empty where there is none. `filters`: topics whose messages are marked.
+    `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`. `bridge_principals`: whose foreign marks
+    are kept. `segment_size`: bytes of a spool segment. `keep_entries`: of so many newest entries of the log at least
+    the objects are kept, 0 for all (spec/log-storage.md, "Retention"). `tsa`: who stamps the log's checkpoints, each
+    `anchor_interval` seconds. `witness`: who is asked to cosign, every `cosign_interval` seconds (spec/witness.md);
+    `cosign_quorum`: from how many on a checkpoint is kept before a newer one with less; `cosign_demand`: no start
+    unless so many witnesses say what they have seen.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Settings:
     durability: str = "buffered"
     http: str = DEFAULT_HTTP
     executable: str = "/usr/sbin/mosquitto"
+    manifest: str = ""
     filters: tuple[MarkedFilter, ...] = (MarkedFilter(DEFAULT_FILTER),)
     raw_tokens: bool = False
     max_rate: int = 0
@@ -142,7 +145,9 @@ class Settings:
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
         _require(0 <= self.keep_entries < 2**63, where, "keep_entries", "must be 0 (all) or a number of entries")
-        _require(not self.conf or self.conf.startswith("/"), where, "conf", "must be an absolute path")
+        for name in ("conf", "manifest"):
+            path = getattr(self, name)
+            _require(not path or path.startswith("/"), where, name, "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
         _require(
             0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
@@ -209,7 +214,7 @@ class Settings:
             if field.name == "witness":  # the last one: tables end what is before them
                 for item in self.witness:
                     lines += ["", "[[witness]]", f"url = {quote(item.url)}", f"key = {quote(item.key.vkey)}"]
-            elif field.name not in ("conf", "tsa") or value:
+            elif field.name not in ("conf", "manifest", "tsa") or value:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 

@@ -14,6 +14,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from sigillo import disk
@@ -152,13 +153,12 @@ class Supervisor:
         """Serve what is public, by somebody who has rights to nothing else; whether all is well so far."""
         folder, address = plan.folder, plan.settings.http
         self._serving = False
-        public, epochs = disk.open_folder(folder.log / "public"), disk.open_folder(folder.epochs)
-        try:
-            main = lambda report: serve_log(Folders(public, epochs), address, report)  # noqa: E731
-            self._start_worker("server", main, public, epochs, account=self._accounts.public, locked=False)
-        finally:
-            os.close(public)
-            os.close(epochs)
+        with ExitStack() as stack:
+            opened = [disk.open_folder(path) for path in (folder.log / "public", folder.epochs, folder.manifests)]
+            for descriptor in opened:
+                stack.callback(os.close, descriptor)
+            main = lambda report: serve_log(Folders(*opened), address, report)  # noqa: E731
+            self._start_worker("server", main, *opened, account=self._accounts.public, locked=False)
         while not self._serving and self._all_alive("server", "log"):
             self._turn(None)
         if not self._serving and not self._alive("server"):

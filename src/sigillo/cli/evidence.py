@@ -8,8 +8,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -18,9 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.archive.error import ArchiveError
-from sigillo.archive.export import export
+from sigillo.archive.export import BuildLine, export
 from sigillo.archive.selection import KnownEpoch, Selection, Tally, newest
 from sigillo.archive.store import Store
+from sigillo.broker.build_manifest import build_lines
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import load
@@ -132,6 +134,7 @@ def command(
             selection,
             spooled=spooled,
             certificates=_certificates(folder, selection.devices),
+            builds=partial(_builds, folder),
             tally=tally,
             progress=progress.step,
             log=log.view() if log else None,
@@ -175,6 +178,12 @@ def _epochs(folder: OperatorFolder) -> list[KnownEpoch]:
         except DecodeError as error:
             raise ArchiveError(f"{kept.statement_path(number)}: {error}; put it back from your backup") from None
     return epochs
+
+
+def _builds(folder: OperatorFolder, epochs: Sequence[KnownEpoch]) -> list[BuildLine]:
+    """The manifests that these epochs name, and what rebuilders say about them."""
+    hashes = (epoch.signed.statement.manifest_hash for epoch in epochs)
+    return build_lines(folder, [item for item in hashes if item])
 
 
 def _certificates(folder: OperatorFolder, devices: tuple[str, ...]) -> Iterator[CertificateLine]:

@@ -24,9 +24,13 @@ COMMANDS = {
     "device": "Make, enrol and simulate devices; sign as one.",
     "evidence": "Write an evidence file from an archive.",
     "log": "Check, show and prove the operator's log.",
+    "build": "Build from verified source, by a recipe.",
+    "rebuild": "Rebuild from a manifest alone; sign what came out.",
+    "release": "Make and sign what a builder publishes.",
     "tsa": "Run a local time-stamp authority (demo, tests).",
     "witness": "Run a witness: cosign the logs of others.",
 }
+_EXTRAS = {"evidence": "archive", "release": "build"}
 _UNUSABLE, _INTERRUPTED = 2, 130
 
 
@@ -44,7 +48,7 @@ class _Commands(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("sigillo"):
                 raise
-            extra = "archive" if cmd_name == "evidence" else "broker"
+            extra = _EXTRAS.get(cmd_name, "broker")
             raise click.ClickException(
                 f"`sigillo {cmd_name}` needs the package {error.name}: pip install 'sigillo[{extra}]'"
             ) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.cli.source import FileError, naming, read_at_most, read_policy
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.certificate import decode_authority
 from sigillo.core.cosignature import WitnessKey
-from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.dsse import MAX_ENVELOPE, Envelope, verify_envelope
+from sigillo.core.errors import DecodeError, PolicyError, SignatureError
+from sigillo.core.manifest import decode_manifest
 from sigillo.core.policy import (
     AnchorTrust,
     ClockTrust,
@@ -27,12 +31,13 @@ from sigillo.core.policy import (
     check_topic_level,
     decode_bracket,
     decode_duration,
-    decode_name,
     decode_policy,
     decode_tsas,
     encode_policy,
 )
 from sigillo.core.published import MAX_BYTES, decode_published
+from sigillo.core.rebuild import decode_rebuild
+from sigillo.core.table import decode_name
 from sigillo.core.timestamp import TsaTrust
 from sigillo.device.key import load_certificate, load_public_key
 from sigillo.report.trust import policy_json, render_policy
@@ -52,6 +57,8 @@ def command() -> None:
 Examples:
   sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem -o policy.toml
   sigillo policy new --operator operator.toml --devices devices --max-error 500ms -o policy.toml
+  sigillo policy new --operator operator.toml --device crate-1=signing.pub.pem --builder manifest.json \
+    --rebuilder rebuild-a.json --rebuilder rebuild-b.json -o policy.toml
   sigillo policy new --operator operator.toml --maker Acme=acme-ca.pem --device crate-1=maker:Acme -o policy.toml
   sigillo policy new --operator operator.toml --devices devices --tsa tsa.toml --witness Uni=VKEY -o policy.toml
 """,
@@ -69,6 +76,16 @@ Examples:
 @click.option(
     "--hardware", multiple=True, metavar="NAME", help="Believe this maker that its keys cannot leave hardware."
 )
+@click.option("--builder", "builders", type=_PATH, multiple=True, help="A build manifest, whose builder is trusted.")
+@click.option(
+    "--rebuilder", "rebuilders", type=_PATH, multiple=True, help="A rebuild statement, whose rebuilder is trusted."
+)
+@click.option(
+    "--rebuilders",
+    "rebuilt_by",
+    type=click.IntRange(1),
+    help="How many must have made the same programs again.  [default: all]",
+)
 @click.option("--max-error", default="1s", show_default=True, help="Largest clock error of a mark that counts.")
 @click.option("--tsa", "tsas", type=_PATH, multiple=True, help="A TOML file with the [[tsa]] table of an authority.")
 @click.option("--anchors", type=click.IntRange(1), help="How many TSAs have to agree.  [default: all]")
@@ -79,6 +96,7 @@ Examples:
 @click.option("--allow-unanchored", is_flag=True, help="Accept times that only the broker's clock bounds.")
 @click.option("--allow-unwitnessed", is_flag=True, help="Accept a log that too few witnesses saw.")
 @click.option("--allow-no-beacon", is_flag=True, help="Accept messages signed without a beacon.")
+@click.option("--allow-not-rebuilt", is_flag=True, help="Accept a build that too few others made again.")
 @click.option("--allow-unsynchronised", is_flag=True, help="Accept marks of a clock that is not synchronised.")
 @click.option("--allow-unknown-bound", is_flag=True, help="Accept marks of a clock whose error nobody bounds.")
 @click.option(
@@ -97,6 +115,9 @@ def new(
     registry: Path | None,
     makers: tuple[str, ...],
     hardware: tuple[str, ...],
+    builders: tuple[Path, ...],
+    rebuilders: tuple[Path, ...],
+    rebuilt_by: int | None,
     max_error: str,
     tsas: tuple[Path, ...],
     anchors: int | None,
@@ -107,6 +128,7 @@ def new(
     allow_unanchored: bool,
     allow_unwitnessed: bool,
     allow_no_beacon: bool,
+    allow_not_rebuilt: bool,
     allow_unsynchronised: bool,
     allow_unknown_bound: bool,
     sequence_bits: str,
@@ -115,14 +137,15 @@ def new(
 ) -> None:
     """Make a policy from what an operator published and the devices' public keys.
 
-    Prints every fingerprint, to compare with its owner over another channel: a policy is only as good as that.
+    Prints every fingerprint, to compare with its owner over another channel: a policy is only as good as that. With
+    --builder, executable and plugin are what a manifest says, and not what the operator published.
     """
     bits = int(sequence_bits)
     trusted = _makers(makers, hardware)
     devices = [*_named(pairs, bits, trusted), *(_registered(registry, bits) if registry else ())]
     try:
         clock = ClockTrust(decode_duration(max_error, "--max-error"), allow_unknown_bound, allow_unsynchronised)
-        published = tuple(_published(path) for path in operators)
+        published = tuple(_published(path, built=bool(builders)) for path in operators)
         policy = Policy(
             published,
             clock,
@@ -132,9 +155,11 @@ def new(
                 allow_unanchored=allow_unanchored,
                 allow_unwitnessed=allow_unwitnessed,
                 allow_no_beacon=allow_no_beacon,
+                allow_not_rebuilt=allow_not_rebuilt,
             ),
             tuple(trusted.values()),
             **_third_parties(tsas, anchors, max_bracket, witnesses, quorum),
+            build=_builds(builders, rebuilders, rebuilt_by),
         )
     except PolicyError as error:
         raise FileError(f"the policy cannot be made: {error}") from error
@@ -164,9 +189,39 @@ def check(file: Path, as_json: bool) -> None:
         click.echo(render_policy(policy), nl=False)
 
 
-def _published(path: Path) -> OperatorTrust:
+def _published(path: Path, *, built: bool) -> OperatorTrust:
+    """*built*: a builder says what executable and plugin are."""
     with naming(path, "the operator finds it in published/operator.toml"):
-        return decode_published(read_at_most(path, MAX_BYTES))
+        found = decode_published(read_at_most(path, MAX_BYTES))
+    values = {part: hashes for part, hashes in found.reference_values.items() if not built or part == "configuration"}
+    return dataclasses.replace(found, reference_values=values)
+
+
+def _builds(builders: Sequence[Path], rebuilders: Sequence[Path], quorum: int | None) -> BuildTrust:
+    """Names and keys of who signed these files. Raises FileError, PolicyError."""
+    trusted = [_signer(path, _manifest_signer) for path in builders]
+    again = [_signer(path, _rebuild_signer) for path in rebuilders]
+    return BuildTrust(tuple(trusted), tuple(again), len(again) or None if quorum is None else quorum)
+
+
+def _signer(path: Path, read: Callable[[bytes], tuple[str, Envelope]]) -> BuilderTrust:
+    with naming(path):
+        name, envelope = read(read_at_most(path, MAX_ENVELOPE))
+        try:
+            verify_envelope(envelope)
+        except SignatureError as error:
+            raise DecodeError("signature", error.reason) from error
+    return BuilderTrust(name, envelope.key)
+
+
+def _manifest_signer(data: bytes) -> tuple[str, Envelope]:
+    signed = decode_manifest(data)
+    return signed.manifest.builder, signed.envelope
+
+
+def _rebuild_signer(data: bytes) -> tuple[str, Envelope]:
+    signed = decode_rebuild(data)
+    return signed.statement.rebuilder, signed.envelope
 
 
 def _third_parties(

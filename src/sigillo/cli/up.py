@@ -14,6 +14,7 @@ import click
 from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
 from sigillo.broker.anchor_process import address_of
+from sigillo.broker.build_manifest import check_programs, load_manifest
 from sigillo.broker.clock import ClockSource, sample
 from sigillo.broker.configuration import Configuration, file_hash, read_configuration
 from sigillo.broker.derivation import derive_configuration
@@ -35,6 +36,7 @@ from sigillo.broker.settings import (
 )
 from sigillo.broker.supervise import Supervisor
 from sigillo.cli.up_text import Narrator
+from sigillo.core.manifest import SignedManifest
 from sigillo.core.statement import MarkedFilter
 from sigillo.log.submission import WitnessAddress
 
@@ -129,6 +131,9 @@ Examples:
 @click.option(
     "--cosign-quorum", type=int, metavar="K", help="Cosignatures that a checkpoint should have.  [default: 1]"
 )
+@click.option(
+    "--manifest", type=_FILE, help="Build manifest of the program and the plugin: nothing else is run, epochs name it."
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -159,6 +164,7 @@ def command(
     witnesses: tuple[str, ...],
     cosign_interval: int | None,
     cosign_quorum: int | None,
+    manifest: Path | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -188,6 +194,7 @@ def command(
         "keep_entries": keep_entries,
         "tsa": tuple(map(TsaSetting.at, tsas)) or None,
         "anchor_interval": anchor_interval,
+        "manifest": str(manifest.absolute()) if manifest else None,
         "executable": str(executable.absolute()) if executable else None,
         "witness": tuple(map(_witness, witnesses)) or None,
         "cosign_interval": cosign_interval,
@@ -287,15 +294,27 @@ def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
         address_of(tsa)  # its certificates can be read
     clock = sample()
     _check_clock(clock, settings, folder)
+    executable, plugin = file_hash(Path(settings.executable)), file_hash(folder.plugin)
     return Plan(
         folder=folder,
         settings=settings,
         configuration=_configuration(folder, settings, accounts, start),
-        executable_hash=file_hash(Path(settings.executable)),
-        plugin_hash=file_hash(folder.plugin),
+        executable_hash=executable,
+        plugin_hash=plugin,
         clock=clock,
         separated=accounts.separated,
+        manifest=_manifest(folder, settings, executable, plugin),
     )
+
+
+def _manifest(folder: OperatorFolder, settings: Settings, executable: bytes, plugin: bytes) -> SignedManifest | None:
+    """The build manifest that the settings name, if what is to run is what it says. Raises BrokerError."""
+    if not settings.manifest:
+        return None
+    path = Path(settings.manifest)
+    signed = load_manifest(path)
+    check_programs(signed, path, (Path(settings.executable), executable), (folder.plugin, plugin))
+    return signed
 
 
 def _configuration(folder: OperatorFolder, settings: Settings, accounts: Accounts, start: Path) -> Configuration:

@@ -196,6 +196,8 @@ class Narrator:
 
     def _on_started(self, fields: _Fields) -> None:
         self._say(f"epoch {fields['epoch']} started, id {fields['epoch_id']}")
+        if fields["manifest"]:
+            self._say(f"  what runs is what the build manifest says, sha256 {fields['manifest']}")
         for part in ("executable", "plugin", "configuration"):
             self._say(f"  {part:<14} sha256 {fields[part]}")
         if fields["published"]:

@@ -22,10 +22,8 @@ from sigillo.core.verdict import (
 from sigillo.core.verify import walk
 
 NO_POLICY = "no policy says whom to trust"
-MISSING_LINKS = (
-    Link("rebuilder", "nobody says that the broker's program was rebuilt from source"),
-    Link("hardware", "no hardware vouches for what ran"),
-)
+NO_REBUILDER = Link("rebuilder", "nobody says that the broker's program was rebuilt from source")
+NO_HARDWARE = Link("hardware", "no hardware vouches for what ran")
 LAST_SHOWN = "after a device's last message shown in an epoch only its own numbers show what is missing"
 LAST_WORD = "what never reached the broker only a device's own numbers show, and nothing a loss after its last message"
 _DEVICE_STEPS = (9, 11)
@@ -99,7 +97,7 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
         level=REACHED_LEVEL,
         summary=summary,
         checks=checks,
-        missing=MISSING_LINKS,
+        missing=(NO_HARDWARE,) if summary.rebuilt_count == summary.epoch_count else (NO_REBUILDER, NO_HARDWARE),
         relaxations=ledger.relaxations(),
         limits=(*ledger.limits(), *(() if ledger.has_log else (LAST_SHOWN,)), LAST_WORD),
     )
@@ -139,7 +137,8 @@ def _liars(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -
     """Alternatives of smallest sets: any one set, lying together, makes the line false.
 
     Each device speaks for itself alone, each maker for the keys that it certifies, and each operator for its own
-    epochs: sets of one party. Third parties lie together, as the ledger has it; certificates are judged by their times.
+    epochs: sets of one party. Third parties, and who builds a program again, lie together, as the ledger has it;
+    certificates are judged by their times.
     """
     if step == 1:
         return ()
@@ -148,7 +147,7 @@ def _liars(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -
     if step >= _FIRST_OF_THIRD_PARTIES:
         return ledger.liars(step)
     if step not in _DEVICE_STEPS:
-        return tuple((f"operator {name}",) for name in summary.operators)
+        return (*((f"operator {name}",) for name in summary.operators), *ledger.liars(step))
     devices = tuple((f"device {device.id}",) for device in summary.devices)
     makers = tuple((f"maker {name}",) for name in _makers(summary, policy))
     return (*devices, *makers, *ledger.liars(step))

@@ -20,11 +20,12 @@ from sigillo.core.evidence import (
     EndLine,
     EntryLine,
     EpochLine,
-    Header,
     HeadLine,
     HeadsLine,
+    ManifestLine,
     MessageLine,
     NumberedLine,
+    RebuildLine,
     StopLine,
     TokenLine,
     Trailer,
@@ -33,8 +34,10 @@ from sigillo.core.evidence import (
     decode_note_text,
 )
 from sigillo.core.heads import HeadProof, Heads, decode_head_proof, decode_heads
+from sigillo.core.manifest import SignedManifest, decode_manifest
 from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.merkle import decompose
+from sigillo.core.rebuild import SignedRebuild, decode_rebuild
 from sigillo.core.timestamp import Token, decode_token
 
 D = TypeVar("D")
@@ -48,6 +51,22 @@ class DecodedCertificate:
     number: int
     device: str
     chain: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedManifest:
+    """A manifest line with the manifest decoded."""
+
+    number: int
+    manifest: SignedManifest
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRebuild:
+    """A rebuild line with the statement decoded."""
+
+    number: int
+    rebuild: SignedRebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +144,8 @@ class DecodedTrailer:
 
 Decoded = (
     DecodedCertificate
+    | DecodedManifest
+    | DecodedRebuild
     | DecodedEpoch
     | DecodedMessage
     | DecodedEnd
@@ -168,7 +189,7 @@ def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
     """Level and hash of the subtrees of the log that a file shows, left to right; none without a log proof."""
     number = position = 0
     for decoded in decoded_lines:
-        if isinstance(decoded, DecodedCertificate | DecodedHead | DecodedCheckpoint):
+        if isinstance(decoded, DecodedCertificate | DecodedManifest | DecodedRebuild | DecodedHead | DecodedCheckpoint):
             continue
         if isinstance(decoded, DecodedEpoch):
             number = decoded.statement.statement.number
@@ -179,7 +200,7 @@ def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
             to = line.size
         elif isinstance(decoded, DecodedTrailer) and decoded.checkpoint:
             to = decoded.checkpoint.head.size
-        if to is None or isinstance(line, Header | CertificateLine | HeadLine | CheckpointLine):
+        if to is None or not isinstance(line, EntryLine | StopLine | Trailer):
             continue
         yield from ((level, item) for (level, _), item in zip(decompose(position, to), line.skip, strict=True))
         position = to
@@ -192,6 +213,10 @@ def _decoded(numbered: NumberedLine) -> Decoded:
     number, line = numbered.number, numbered.line
     if isinstance(line, CertificateLine):
         return DecodedCertificate(number, line.device, _decode(decode_chain, line.chain, number, "chain"))
+    if isinstance(line, ManifestLine):
+        return DecodedManifest(number, _decode(decode_manifest, line.manifest.encode(), number, "manifest"))
+    if isinstance(line, RebuildLine):
+        return DecodedRebuild(number, _decode(decode_rebuild, line.statement.encode(), number, "statement"))
     if isinstance(line, EpochLine):
         return DecodedEpoch(number, line, _decode(decode_statement, line.statement, number, "statement"))
     if isinstance(line, MessageLine):

@@ -6,12 +6,12 @@ Reading is a stream of bounded parts: chunks of bytes (any size, from whoever do
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.canonical import canonical_object, encode_object
 from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
 from sigillo.core.checkpoint import SignedCheckpoint, TreeHead, decode_checkpoint, decode_tree_head
 from sigillo.core.errors import DecodeError, MerkleError
@@ -25,10 +25,10 @@ MAX_CERTIFICATES = 16
 """Certificate lines of one device."""
 MAX_TOKEN_CHAIN = 8
 """Certificates beside a time-stamp token."""
+MAX_MANIFESTS = 16
+MAX_REBUILDS = 64
 MAX_PROOF = 8192
 """Bytes that index and skip add to a line at most: 127 hashes."""
-_MAX_DIGITS = 18
-_HALF_PAIR = "holds half of a surrogate pair, which is no character"
 
 
 Skip = tuple[bytes, ...]
@@ -55,6 +55,22 @@ class CertificateLine:
     def order(self) -> tuple[bytes, tuple[bytes, ...]]:
         """What lines of this kind ascend by."""
         return self.device.encode(), self.chain
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLine:
+    """A build manifest (text of its file)."""
+
+    manifest: str
+    kind: Literal["manifest"] = "manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildLine:
+    """A rebuild statement (text of its file) about a manifest above it."""
+
+    statement: str
+    kind: Literal["rebuild"] = "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +177,9 @@ class Trailer:
 EntryLine = EpochLine | MessageLine | EndLine | HeadsLine | TokenLine
 """A line that stands for an entry of the log."""
 
-Line = Header | CertificateLine | EntryLine | HeadLine | StopLine | CheckpointLine | Trailer
+Line = (
+    Header | CertificateLine | ManifestLine | RebuildLine | EntryLine | HeadLine | StopLine | CheckpointLine | Trailer
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +193,10 @@ class NumberedLine:
 def decode_lines(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
     """Decode the lines of an evidence file (without LF), in order, one at a time.
 
-    Checks what one can see without looking into the COSE objects: canonical JSON, members and types, the header
-    first, then certificates in their order, an epoch before the first message, at least one message, the trailer last
-    with the right counts; of a log proof that its lines ascend and every skip has as many hashes as it takes.
+    Checks what one can see without looking into the objects: canonical JSON, members and types, the header first, then
+    certificates, manifests and rebuild statements in their order, an epoch before the first message, at least one
+    message, the trailer last with the right counts; of a log proof that its lines ascend and every skip has as many
+    hashes as it takes.
 
     Raises:
         DecodeError: naming line and member.
@@ -202,6 +221,8 @@ class _Read:
     epochs: int = 0
     messages: int = 0
     certificates: int = 0
+    manifests: int = 0
+    rebuilds: int = 0
     of_device: int = 0  # certificate lines in a row that are of the same device
     ended: bool = False  # the newest epoch has its end
     log: bool = False
@@ -216,6 +237,10 @@ class _Read:
             self.log = line.log
         elif isinstance(line, CertificateLine):
             self._certificate(line, where)
+        elif isinstance(line, ManifestLine):
+            self._manifest(line, where)
+        elif isinstance(line, RebuildLine):
+            self._rebuild(line, where)
         elif isinstance(line, Trailer):
             self._trailer(line, where)
         elif isinstance(line, HeadLine):
@@ -236,6 +261,22 @@ class _Read:
         if self.of_device > MAX_CERTIFICATES:
             raise DecodeError(where, f"is one more than {MAX_CERTIFICATES} certificates of one device")
         self.certificates += 1
+
+    def _manifest(self, line: ManifestLine, where: str) -> None:
+        before = self.last.manifest.encode() if isinstance(self.last, ManifestLine) else b""
+        if not isinstance(self.last, Header | CertificateLine | ManifestLine) or before >= line.manifest.encode():
+            raise DecodeError(where, "manifests stand after the certificates, each once, in order of their bytes")
+        self.manifests += 1
+        if self.manifests > MAX_MANIFESTS:
+            raise DecodeError(where, f"is one more than {MAX_MANIFESTS} manifests")
+
+    def _rebuild(self, line: RebuildLine, where: str) -> None:
+        before = self.last.statement.encode() if isinstance(self.last, RebuildLine) else b""
+        if not isinstance(self.last, ManifestLine | RebuildLine) or before >= line.statement.encode():
+            raise DecodeError(where, "rebuild statements stand after the manifests, each once, in order of their bytes")
+        self.rebuilds += 1
+        if self.rebuilds > MAX_REBUILDS:
+            raise DecodeError(where, f"is one more than {MAX_REBUILDS} rebuild statements")
 
     def _entry(self, line: EntryLine, where: str) -> None:
         if isinstance(line, EpochLine):
@@ -333,7 +374,7 @@ def decode_head_text(text: str, field: str) -> TreeHead:
 def decode_line(data: bytes, number: int) -> Line:
     """Decode one line (without its LF); *number* is for errors. Raises DecodeError naming line and member."""
     where = f"line {number}"
-    value = canonical_object(data, where)
+    value = canonical_object(data, where, "; is this evidence?")
     kind = value.get("type")
     fields = Members(value, where)
     decode = _DECODE.get(kind) if isinstance(kind, str) else None
@@ -352,6 +393,16 @@ def _header(fields: Members) -> Header:
 def _certificate(fields: Members) -> CertificateLine:
     fields.exactly({"device", "chain"})
     return CertificateLine(fields.device("device"), fields.chain("chain", 1, MAX_CHAIN))
+
+
+def _manifest(fields: Members) -> ManifestLine:
+    fields.exactly({"manifest"})
+    return ManifestLine(fields.text("manifest"))
+
+
+def _rebuild(fields: Members) -> RebuildLine:
+    fields.exactly({"statement"})
+    return RebuildLine(fields.text("statement"))
 
 
 def _epoch(fields: Members) -> EpochLine:
@@ -514,6 +565,8 @@ class Members:
 _DECODE: Mapping[str, Callable[[Members], Line]] = {
     "header": _header,
     "certificate": _certificate,
+    "manifest": _manifest,
+    "rebuild": _rebuild,
     "epoch": _epoch,
     "message": _message,
     "end": _end,
@@ -528,60 +581,6 @@ _DECODE: Mapping[str, Callable[[Members], Line]] = {
 
 def _shown(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:32]}…"
-
-
-def canonical_object(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a line that is exactly its canonical form. Raises DecodeError at *where*."""
-    try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_no_key_twice,
-            parse_int=_small_integer,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
-        if not isinstance(value, dict):
-            raise DecodeError(where, "must be a JSON object")
-        again = canonical(value)
-    except UnicodeDecodeError as error:
-        raise DecodeError(where, f"is not UTF-8 (byte {error.start} of the line); is this evidence?") from error
-    except UnicodeEncodeError as error:
-        raise DecodeError(where, _HALF_PAIR) from error
-    except json.JSONDecodeError as error:
-        raise DecodeError(where, f"is not JSON (column {error.colno}: {error.msg}); is this evidence?") from error
-    except RecursionError as error:
-        raise DecodeError(where, "is nested too deeply") from error
-    except _RefusedJsonError as error:
-        raise DecodeError(where, str(error)) from error
-    if again != data:
-        raise DecodeError(where, "is not in canonical form: keys in order, no spaces, no needless escapes")
-    return value
-
-
-class _RefusedJsonError(ValueError):
-    """JSON that the standard library would accept and this format does not."""
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise _RefusedJsonError("has a key twice")
-    return value
-
-
-def _small_integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise _RefusedJsonError("has a number that is out of range")
-    return int(digits)
-
-
-def _refuse_number(_text: str) -> NoReturn:
-    raise _RefusedJsonError("has a number that is not a whole number")
-
-
-def canonical(value: dict[str, Any]) -> bytes:
-    """The canonical form of a JSON object, without LF. Raises UnicodeEncodeError for text that is not UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
 def fits(line: MessageLine) -> bool:
@@ -600,14 +599,11 @@ def encode_line(line: Line) -> bytes:
     with text that is not UTF-8.
     """
     value: dict[str, Any] = {"type": line.kind, **_own_members(line)}
-    if not isinstance(line, Header | CertificateLine | HeadLine | CheckpointLine) and line.skip:
+    if isinstance(line, EntryLine | StopLine | Trailer) and line.skip:
         value["skip"] = _texts(line.skip)
     if isinstance(line, EntryLine) and line.index is not None:
         value["index"] = line.index
-    try:
-        data = canonical(value) + b"\n"
-    except UnicodeEncodeError as error:
-        raise DecodeError("line", _HALF_PAIR) from error
+    data = encode_object(value, "line") + b"\n"
     if len(data) > MAX_LINE:
         raise DecodeError("line", f"has {len(data)} bytes, more than {MAX_LINE}")
     return data
@@ -623,6 +619,10 @@ def _own_members(line: Line) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, "log": line.log}
     if isinstance(line, CertificateLine):
         return {"device": line.device, "chain": _texts(line.chain)}
+    if isinstance(line, ManifestLine):
+        return {"manifest": line.manifest}
+    if isinstance(line, RebuildLine):
+        return {"statement": line.statement}
     if isinstance(line, EpochLine):
         return {"statement": base64url_encode(line.statement)}
     if isinstance(line, MessageLine):

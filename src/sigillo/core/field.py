@@ -14,6 +14,7 @@ HASH_SIZE: Final = 32
 TEXT_MAX: Final = 65_535
 """Bytes of the longest MQTT string (MQTT 5 section 1.5.4)."""
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,19}")
+_HEX_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 Choice = TypeVar("Choice", bound=IntEnum)
 
@@ -89,6 +90,32 @@ def numbered_map(
         if key not in required and key not in optional:
             raise DecodeError(field, f"unknown key {key}")
     return value
+
+
+def members(value: object, field: str, *names: str) -> dict[str, object]:
+    """A JSON object with exactly these members."""
+    if not isinstance(value, dict):
+        raise DecodeError(field, "is not an object")
+    for name in names:
+        if name not in value:
+            raise DecodeError(f"{field}, {name}", "is missing")
+    for name in value:
+        if name not in names:
+            raise DecodeError(f"{field}, {name[:32]}", "is not a member of it")
+    return value
+
+
+def matching(value: object, field: str, pattern: re.Pattern[str], meant: str) -> str:
+    """Text that *pattern* matches as a whole; *meant* says for people what that is."""
+    checked = text(value, field)
+    if not pattern.fullmatch(checked):
+        raise DecodeError(field, f"is not {meant}")
+    return checked
+
+
+def hex_hash(value: object, field: str) -> bytes:
+    """A SHA-256, 32 bytes, of its lower-case hex."""
+    return bytes.fromhex(matching(value, field, _HEX_HASH, "a SHA-256 in 64 lower-case hex digits"))
 
 
 def choice(value: object, field: str, kind: type[Choice]) -> Choice:

@@ -24,6 +24,7 @@ from sigillo.core.verdict import (
     MAX_LISTED,
     STEPS,
     Bounds,
+    BuiltBy,
     DeviceSummary,
     EpochSummary,
     Finding,
@@ -45,6 +46,7 @@ CONSEQUENCES = {
     "missing.allow_unanchored": "on one side or both only the broker's clock bounds these times",
     "missing.allow_unwitnessed": "one history; a split view would not be seen",
     "missing.allow_no_beacon": "nothing says after what these messages were signed",
+    "missing.allow_not_rebuilt": "too few others made this broker's programs again from their source",
     "operator.unsafe_any_build": "nothing says which broker software marked these messages",
 }
 MAX_TEXT = 500
@@ -128,6 +130,7 @@ class Ledger:
         self.principals = Principals()
         self._epochs: list[EpochSummary] = []
         self._operators: dict[str, None] = {}
+        self._rebuilt_count = 0
         self._epoch_count = self._message_count = self._not_held_count = 0
         self.has_log = False
         self._log: LogSummary | None = None
@@ -135,7 +138,7 @@ class Ledger:
         self.signed_after, self.marked_after, self.not_later = BoundRecord(), BoundRecord(), BoundRecord()
         self._widest_ns: int | None = None
         self._clock = "not compared"
-        self._liars: dict[int, dict[tuple[str, ...], None]] = {9: {}, 17: {}, 19: {}}
+        self._liars: dict[int, dict[tuple[str, ...], None]] = {9: {}, 12: {}, 17: {}, 19: {}}
 
     def at(self, line: int | None) -> None:
         """What follows is about this line of the file."""
@@ -288,6 +291,13 @@ class Ledger:
         if self._epoch_count == len(self._epochs):
             self._epochs[-1] = replace(self._epochs[-1], ended=True)
 
+    def built(self, built: BuiltBy, *, rebuilt: bool) -> None:
+        """Who built the programs of the newest epoch. *rebuilt*: enough others made the same."""
+        again = f", made again by {', '.join(built.rebuilders)}" if built.rebuilders else ""
+        self.noted(12, f"executable and plugin of this epoch built by {built.builder}{again}")
+        self._rebuilt_count += rebuilt
+        self._lied(12, f"builder {built.builder}", *(f"rebuilder {name}" for name in built.rebuilders))
+
     def checkpoint(self, head: TreeHead) -> None:
         """The log that the file is shown under."""
         self._log = LogSummary(head.origin, head.size, head.root)
@@ -345,6 +355,7 @@ class Ledger:
                 self._widest_ns,
                 self._clock,
             ),
+            rebuilt_count=self._rebuilt_count,
         )
 
     def _complete_to(self) -> int | None:

@@ -16,13 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sigillo.core.build_trust import BuildTrust, build_trust_lines, decode_build_trust
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
 from sigillo.core.cosignature import WitnessKey
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
-from sigillo.core.table import Table, decode_toml, quote
+from sigillo.core.table import Table, decode_name, decode_toml, quote
 from sigillo.core.timestamp import TsaTrust
 
 VERSION = 1
@@ -70,7 +71,8 @@ class ClockTrust:
 @dataclass(frozen=True, slots=True)
 class MissingTrust:
     """Which absences the reader accepts: messages withheld from the file, or admitted and not held, and numbers lost
-    by the device's own count; a log proof, a bound in time by TSAs, a quorum of witnesses, a beacon that is not there.
+    by the device's own count; a log proof, a bound in time by TSAs, a quorum of witnesses or rebuilders, a beacon that
+    is not there.
     """
 
     allow_withheld: bool = False
@@ -80,6 +82,7 @@ class MissingTrust:
     allow_unanchored: bool = False
     allow_unwitnessed: bool = False
     allow_no_beacon: bool = False
+    allow_not_rebuilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ class Policy:
     anchors: AnchorTrust | None = None
     witnesses: tuple[WitnessTrust, ...] = ()
     witness_quorum: int | None = None
+    build: BuildTrust = field(default_factory=BuildTrust)
     _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
 
@@ -214,6 +218,7 @@ class Policy:
             "missing.allow_unanchored": self.missing.allow_unanchored,
             "missing.allow_unwitnessed": self.missing.allow_unwitnessed,
             "missing.allow_no_beacon": self.missing.allow_no_beacon,
+            "missing.allow_not_rebuilt": self.missing.allow_not_rebuilt,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
         return tuple(name for name, is_given in given.items() if is_given)
@@ -264,8 +269,9 @@ def decode_policy(data: bytes) -> Policy:
     tsas, witnesses = tuple(_each(top, "tsa", _tsa, [])), tuple(_each(top, "witness", _witness, []))
     anchors = _anchors(Table(top.take("anchors", dict), "anchors")) if top.has("anchors") else None
     quorum = _witness_quorum(Table(top.take("witnesses", dict), "witnesses")) if top.has("witnesses") else None
+    build = decode_build_trust(top)
     top.end()
-    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum)
+    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, build)
 
 
 def decode_tsas(data: bytes) -> tuple[TsaTrust, ...]:
@@ -292,13 +298,6 @@ def _operator(table: Table) -> OperatorTrust:
     operator = OperatorTrust(name, log_key, level, MappingProxyType(values), any_build)
     table.end()
     return operator
-
-
-def decode_name(text: str, path: str) -> str:
-    """The name of an operator or a maker; PolicyError at *path* unless it has 1…255 bytes."""
-    if not 1 <= len(text.encode()) <= 255:
-        raise PolicyError(path, "must have 1 to 255 bytes")
-    return text
 
 
 def decode_log_key(text: str, path: str) -> LogKey:
@@ -360,6 +359,7 @@ def _missing(table: Table) -> MissingTrust:
         table.take("allow_unanchored", bool, False),
         table.take("allow_unwitnessed", bool, False),
         table.take("allow_no_beacon", bool, False),
+        table.take("allow_not_rebuilt", bool, False),
     )
     table.end()
     return missing
@@ -485,7 +485,8 @@ def encode_policy(policy: Policy) -> str:
     lines += [f"allow_unanchored = {_bool(missing.allow_unanchored)}"]
     lines += [f"allow_unwitnessed = {_bool(missing.allow_unwitnessed)}"]
     lines += [f"allow_no_beacon = {_bool(missing.allow_no_beacon)}"]
-    lines += [*_third_party_lines(policy)]
+    lines += [f"allow_not_rebuilt = {_bool(missing.allow_not_rebuilt)}"]
+    lines += [*_third_party_lines(policy), *build_trust_lines(policy.build)]
     for maker in policy.makers:
         ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))
         lines += ["", "[[maker]]", f"name = {quote(maker.name)}", f"ca = {quote(ca)}"]

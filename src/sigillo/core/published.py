@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from sigillo.core.errors import PolicyError
-from sigillo.core.policy import BUILD_PARTS, OperatorTrust, decode_hashes, decode_log_key, decode_name
-from sigillo.core.table import Table, decode_toml
+from sigillo.core.policy import BUILD_PARTS, OperatorTrust, decode_hashes, decode_log_key
+from sigillo.core.table import Table, decode_name, decode_toml
 
 MAX_BYTES = 1024 * 1024
 

@@ -26,7 +26,7 @@ from sigillo.core.mark import Checkpoint, Clock, SignedMark, payload_commitment
 from sigillo.core.marked_datagram import payload_as_received
 from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.note import LogKey
-from sigillo.core.policy import BUILD_PARTS, LEVELS, ClockTrust, DeviceTrust, Policy
+from sigillo.core.policy import LEVELS, ClockTrust, DeviceTrust, Policy
 from sigillo.core.reading import Reading
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.statement import HowEnded, Mode, OnBadClock, PrincipalSource
@@ -356,24 +356,6 @@ def check_number(message: VerifiedMessage, counter: DeviceCounter) -> str | None
     if found == "untold":
         raise VerificationError(11, f'number {number} of device "{name}" comes too late to tell whether it was used')
     return f'reordering: number {number} of device "{name}" comes late' if found else None
-
-
-def check_build(verified: VerifiedStatement) -> bool:
-    """Step 12: executable, plugin and configuration are reference values.
-
-    Returns whether ``unsafe_any_build`` was needed, since the policy has no value for one of them.
-    """
-    statement, operator = verified.own.statement, verified.operator
-    found = (statement.executable_hash, statement.plugin_hash, statement.configuration_hash)
-    not_compared = []
-    for part, value in zip(BUILD_PARTS, found, strict=True):
-        if part not in operator.reference_values:
-            not_compared.append(part)
-        elif value not in operator.reference_values[part]:
-            raise VerificationError(12, f"the {part} {value.hex()} is not a reference value of the policy")
-    if not_compared and not operator.unsafe_any_build:
-        raise VerificationError(12, f"not compared: the policy has no reference value for {', '.join(not_compared)}")
-    return bool(not_compared)
 
 
 def check_level(verified: VerifiedStatement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from typing import Any, TypeVar
 
@@ -40,6 +41,10 @@ class Table:
         """Whether *key* is there and was not taken yet."""
         return key in self._left
 
+    def names(self) -> list[str]:
+        """The keys that were not taken yet."""
+        return list(self._left)
+
     def end(self) -> None:
         """PolicyError where a key was never taken: nobody knows it."""
         for key in sorted(self._left):
@@ -52,6 +57,7 @@ _KIND_NAMES: dict[type, str] = {
     bool: "true or false",
     list: "a list",
     dict: "a table",
+    datetime.datetime: "a date and time",
 }
 
 
@@ -68,6 +74,13 @@ def decode_toml(data: bytes) -> dict[str, Any]:
         raise PolicyError("file", "is nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, and the interpreter's limit on digits
         raise PolicyError("file", f"is not valid TOML: {error}") from error
+
+
+def decode_name(text: str, path: str) -> str:
+    """The name of a party; PolicyError at *path* unless it has 1…255 bytes."""
+    if not 1 <= len(text.encode()) <= 255:
+        raise PolicyError(path, "must have 1 to 255 bytes")
+    return text
 
 
 def quote(text: str) -> str:

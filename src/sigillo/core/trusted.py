@@ -1,7 +1,8 @@
 """Trust as types: each of these values is a proof that a numbered step of spec/verification.md has passed.
 
-Only verification can make them: a constructor call needs a token that only :mod:`sigillo.core.step` and
-:mod:`sigillo.core.verify` import (a test reads every import to keep it so), and ``dataclasses.replace`` needs it again.
+Only verification can make them: a constructor call needs a token that only :mod:`sigillo.core.step`,
+:mod:`sigillo.core.build_step` and :mod:`sigillo.core.verify` import (a test reads every import to keep it so), and
+``dataclasses.replace`` needs it again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass
 
 from sigillo.core.certificate import CertifiedKey
+from sigillo.core.dsse import DsseKey
 from sigillo.core.epoch import EpochEnd
+from sigillo.core.manifest import Role, SignedManifest
 from sigillo.core.mark import Mark
 from sigillo.core.policy import DeviceTrust, OperatorTrust
 from sigillo.core.statement import Carrier, EpochStatement
@@ -43,6 +46,39 @@ class VerifiedStatement(_MadeByVerify):
 
     own: SelfSignedStatement
     operator: OperatorTrust
+    token: InitVar[object]
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSignedManifest(_MadeByVerify):
+    """Step 12, first part: the manifest is signed by the key that it names. Nobody vouches for that key yet."""
+
+    signed: SignedManifest
+    token: InitVar[object]
+
+    @property
+    def sha256(self) -> bytes:
+        """The manifest hash, 32 bytes."""
+        return self.signed.sha256
+
+    @property
+    def key(self) -> DsseKey:
+        """The builder's."""
+        return self.signed.envelope.key
+
+    def output(self, role: Role) -> bytes | None:
+        """SHA-256 of the executable or the plugin, where the manifest has one."""
+        made = self.signed.manifest.part(role)
+        return made[1].sha256 if made else None
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSignedRebuild(_MadeByVerify):
+    """Step 12, second part: the holder of *key* says that it made these outputs (SHA-256) of the manifest again."""
+
+    key: DsseKey
+    manifest_hash: bytes
+    reproduced: frozenset[bytes]
     token: InitVar[object]
 
 

@@ -188,10 +188,19 @@ class LogSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltBy:
+    """Who built the programs of an epoch from source, and who made the same again."""
+
+    builder: str
+    rebuilders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What the file holds, by its own account. The tuples list at most ``MAX_LISTED``; the counts are whole.
 
     *not_held_count*: marks that are admitted, whose messages are not held; *message_count* is without them.
+    *rebuilt_count*: epochs whose programs as many rebuilders made again as the policy asks for.
     """
 
     epoch_count: int
@@ -205,6 +214,7 @@ class Summary:
     operators: tuple[str, ...]
     log: LogSummary | None = None
     bounds: Bounds = Bounds()
+    rebuilt_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sigillo.core import step
+from sigillo.core import build_step, step
+from sigillo.core.build_step import Builds
+from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import (
     Decoded,
     DecodedCertificate,
@@ -18,7 +20,9 @@ from sigillo.core.decoded import (
     DecodedEpoch,
     DecodedHead,
     DecodedHeads,
+    DecodedManifest,
     DecodedMessage,
+    DecodedRebuild,
     DecodedToken,
     DecodedTrailer,
     decode_objects,
@@ -106,6 +110,7 @@ class _Walk:
         self._ledger = ledger
         self._epoch: _Epoch | None = None
         self._certificates = Certificates()
+        self._builds = Builds()
         self._contents = Contents()
         self._counters: dict[str, DeviceCounter] = {}
         self._log: Inclusion | None = None
@@ -117,6 +122,8 @@ class _Walk:
         """The next line."""
         if isinstance(decoded, DecodedCertificate):
             self.certificate(decoded)
+        elif isinstance(decoded, DecodedManifest | DecodedRebuild):
+            self.build(decoded)
         elif isinstance(decoded, DecodedEpoch):
             self.epoch(decoded)
         elif isinstance(decoded, DecodedMessage):
@@ -150,6 +157,20 @@ class _Walk:
         except VerificationError as error:
             self._certificates.refuse(device.id, error.reason)
 
+    def build(self, decoded: DecodedManifest | DecodedRebuild) -> None:
+        """For step 12: keep it for the epochs that name this manifest, or that of this statement."""
+        trust = self._build_trust
+        if isinstance(decoded, DecodedManifest):
+            _, manifest = self._do.attempt(build_step.check_manifest, decoded.manifest, trust)
+            self._builds.manifests |= {manifest.sha256: manifest} if manifest else {}
+            return
+        _, rebuild = self._do.attempt(build_step.check_rebuild, decoded.rebuild, self._builds, trust)
+        self._builds.rebuilds += [rebuild] if rebuild else []
+
+    @property
+    def _build_trust(self) -> BuildTrust:
+        return self._policy.build if self._policy else BuildTrust()
+
     def epoch(self, decoded: DecodedEpoch) -> None:
         """Steps 2, 3, 4, 12 to 15."""
         signed = decoded.statement
@@ -175,10 +196,20 @@ class _Walk:
             self._ledger.skipped(12, 13)
             return
         self._operator = verified.operator
-        passed, needed_permission = self._do.step(12, step.check_build, verified)
+        self._build(verified)
+        self._do.step(13, step.check_level, verified)
+
+    def _build(self, verified: VerifiedStatement) -> None:
+        trust = self._build_trust
+        passed, needed_permission = self._do.step(12, build_step.check_build, verified, self._builds, trust)
         if passed and needed_permission:
             self._ledger.relaxed("operator.unsafe_any_build")
-        self._do.step(13, step.check_level, verified)
+        if not trust.builders:
+            return
+        built = self._builds.built_by(verified, trust)
+        rebuilt = self._do.permit("missing.allow_not_rebuilt", 12, build_step.check_rebuilt, built, trust)
+        if built:
+            self._ledger.built(built, rebuilt=rebuilt)
 
     def _chain(self, own: SelfSignedStatement, before: _Epoch | None) -> None:
         previous = own.statement.previous

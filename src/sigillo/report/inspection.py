@@ -12,13 +12,16 @@ from sigillo.core.decoded import (
     DecodedCertificate,
     DecodedEnd,
     DecodedEpoch,
+    DecodedManifest,
     DecodedMessage,
+    DecodedRebuild,
     DecodedToken,
     DecodedTrailer,
     decode_objects,
 )
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.ledger import Ledger
+from sigillo.core.manifest import moment_text
 from sigillo.core.mark import SignedMark
 from sigillo.core.verdict import MAX_LISTED, Summary
 from sigillo.report.escape import escape
@@ -33,7 +36,8 @@ class Inspection:
     """The summary of a file, its first ``MAX_LISTED`` certificates, epochs and messages, and its log's checkpoint.
 
     *ends*: of these epochs, by the line of the epoch; *stops*: how many earlier checkpoints the log proof passes;
-    *tokens*: the first time-stamp tokens, *token_count*: how many there are.
+    *tokens*: the first time-stamp tokens, *token_count*: how many there are;
+    *builds*: its manifests and rebuild statements.
     """
 
     summary: Summary
@@ -45,6 +49,7 @@ class Inspection:
     stops: int
     tokens: tuple[DecodedToken, ...]
     token_count: int
+    builds: tuple[DecodedManifest | DecodedRebuild, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Only str, int, bool, None, list and dict; hashes and keys in lower-case hex, times in ns of Unix time."""
@@ -56,6 +61,7 @@ class Inspection:
             "principal_count": self.summary.device_count,
             "not_held_count": self.summary.not_held_count,
             "checkpoint": _checkpoint_json(self.checkpoint.head if self.checkpoint else None),
+            "builds": [_build_json(build) for build in self.builds],
             "cosignature_count": len(self.checkpoint.note.signatures) - 1 if self.checkpoint else 0,
             "token_count": self.token_count,
             "tokens": [_token_json(token) for token in self.tokens],
@@ -72,6 +78,7 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
     certificates: list[DecodedCertificate] = []
     epochs: list[DecodedEpoch] = []
     messages: list[DecodedMessage] = []
+    builds: list[DecodedManifest | DecodedRebuild] = []
     ends: dict[int, SignedEpochEnd] = {}
     checkpoint: SignedCheckpoint | None = None
     tokens: list[DecodedToken] = []
@@ -79,6 +86,8 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
     for decoded in decode_objects(lines):
         if isinstance(decoded, DecodedCertificate):
             certificates += [decoded] if len(certificates) < MAX_LISTED else []
+        elif isinstance(decoded, DecodedManifest | DecodedRebuild):
+            builds.append(decoded)
         elif isinstance(decoded, DecodedEpoch):
             statement = decoded.statement
             ledger.epoch(statement.statement, statement.epoch_id)
@@ -101,7 +110,8 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
         else:
             stops += decoded.line.kind == "stop"
     listed = tuple(certificates), tuple(epochs), tuple(messages)
-    return Inspection(ledger.summary(), *listed, ends, checkpoint, stops, tuple(tokens), token_count)
+    rest = tuple(tokens), token_count, tuple(builds)
+    return Inspection(ledger.summary(), *listed, ends, checkpoint, stops, *rest)
 
 
 def render_inspection(inspection: Inspection) -> str:
@@ -123,6 +133,8 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         found = validity(certificate.chain[0])
         valid = span(found.from_ns, found.to_ns)
         yield f"certificate of {escape(certificate.device)}: serial number {_serial(certificate)}, valid {valid}"
+    for build in inspection.builds:
+        yield from _build_lines(build)
     for epoch in inspection.epochs:
         yield ""
         yield from _epoch_lines(epoch.statement, inspection.ends.get(epoch.number))
@@ -155,6 +167,16 @@ def _log_lines(inspection: Inspection) -> Iterator[str]:
         yield f"  … and {inspection.token_count - SHOWN_MESSAGES} time-stamp tokens more"
 
 
+def _build_lines(build: DecodedManifest | DecodedRebuild) -> Iterator[str]:
+    if isinstance(build, DecodedRebuild):
+        statement = build.rebuild.statement
+        yield f"rebuild statement of {escape(statement.rebuilder)} about manifest {statement.manifest.hex()}"
+        return
+    yield f"build manifest {build.manifest.sha256.hex()} of {escape(build.manifest.manifest.builder)}"
+    for made in build.manifest.manifest.builds:
+        yield f"  {made.name} {made.version}, source {made.source_commit}, built {moment_text(made.build_date)}"
+
+
 def _epoch_lines(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> Iterator[str]:
     statement = signed.statement
     yield f"epoch {statement.number} of operator {escape(statement.operator)}, log {escape(statement.log_origin)}"
@@ -167,6 +189,8 @@ def _epoch_lines(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> 
     yield f"  executable     {statement.executable_hash.hex()}"
     yield f"  plugin         {statement.plugin_hash.hex()}"
     yield f"  configuration  {statement.configuration_hash.hex()}"
+    if statement.manifest_hash:
+        yield f"  manifest       {statement.manifest_hash.hex()}"
     for rule in statement.filters:
         yield f"  marks          {escape(rule.topic_filter)} ({rule.mode.name.lower()}, {rule.carrier.name.lower()})"
     yield f"  principals by  {statement.principal_source.name.lower().replace('_', '-')}"
@@ -224,6 +248,25 @@ def _certificate_json(certificate: DecodedCertificate) -> dict[str, Any]:
     }
 
 
+def _build_json(build: DecodedManifest | DecodedRebuild) -> dict[str, Any]:
+    if isinstance(build, DecodedRebuild):
+        statement, key = build.rebuild.statement, build.rebuild.envelope.key
+        about = {"rebuilder": statement.rebuilder, "manifest": statement.manifest.hex()}
+        return {"line": build.number, **about, "key_fingerprint": key.fingerprint}
+    manifest = build.manifest.manifest
+    builds = [
+        {
+            "name": made.name,
+            "version": made.version,
+            "source_commit": made.source_commit,
+            "build_date": moment_text(made.build_date),
+        }
+        for made in manifest.builds
+    ]
+    about = {"builder": manifest.builder, "manifest": build.manifest.sha256.hex()}
+    return {"line": build.number, **about, "key_fingerprint": build.manifest.envelope.key.fingerprint, "builds": builds}
+
+
 def _epoch_json(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> dict[str, Any]:
     statement = signed.statement
     return {
@@ -240,6 +283,7 @@ def _epoch_json(signed: SignedStatement, signed_end: SignedEpochEnd | None) -> d
         "executable": statement.executable_hash.hex(),
         "plugin": statement.plugin_hash.hex(),
         "configuration": statement.configuration_hash.hex(),
+        "manifest": statement.manifest_hash and statement.manifest_hash.hex(),
         "principal_source": statement.principal_source.name.lower().replace("_", "-"),
         "separated": statement.separated,
         "unmarked_paths": list(statement.unmarked_paths),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.policy import BUILD_PARTS, MakerTrust, OperatorTrust, Policy
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration
@@ -21,6 +22,7 @@ _WAIVED = {
     "missing.allow_unanchored": "evidence counts though only the broker's clock bounds its times, on one side or both",
     "missing.allow_unwitnessed": "evidence counts though a split view would not be seen",
     "missing.allow_no_beacon": "evidence counts though nothing says after what its messages were signed",
+    "missing.allow_not_rebuilt": "builds count though too few others made the same from source",
     "operator.unsafe_any_build": "marks count whichever broker software made them",
 }
 
@@ -34,7 +36,8 @@ def warnings(policy: Policy) -> list[str]:
     """What the policy waives, and what makes it refuse everything."""
     found = [f"{permission}: {_WAIVED[permission]}" for permission in policy.permissions()]
     for operator in policy.operators:
-        absent = [part for part in BUILD_PARTS if part not in operator.reference_values]
+        by_manifest = ("executable", "plugin") if policy.build.builders else ()
+        absent = [part for part in BUILD_PARTS if part not in (*operator.reference_values, *by_manifest)]
         if absent and not operator.unsafe_any_build:
             parts = ", ".join(absent)
             found.append(
@@ -45,6 +48,8 @@ def warnings(policy: Policy) -> list[str]:
                 f'operator "{operator.name}": this version reaches level "declared" only, not "{operator.level}"'
             )
     found += _of_third_parties(policy)
+    if policy.build.builders and not (policy.build.rebuilders or policy.missing.allow_not_rebuilt):
+        found.append("a builder and no rebuilder: nothing will be verified; see [[rebuilder]] in spec/policy.md")
     found += [
         f'device "{device.id}": counts in 8 bits, a loss of 256·k messages in a row is invisible'
         for device in policy.devices
@@ -86,6 +91,9 @@ def policy_json(policy: Policy) -> dict[str, Any]:
         ],
         "clock_max_error_ns": policy.clock.max_error_ns,
         "permissions": list(policy.permissions()),
+        "builders": [_party_json(party) for party in policy.build.builders],
+        "rebuilders": [_party_json(party) for party in policy.build.rebuilders],
+        "rebuilder_quorum": policy.build.quorum,
         "makers": [
             {
                 "name": maker.name,
@@ -125,6 +133,7 @@ def _lines(policy: Policy) -> Iterator[str]:
         yield from _operator(operator)
     yield f"clock: error at most {duration(policy.clock.max_error_ns)}"
     yield from _third_parties(policy)
+    yield from _builders(policy.build)
     for maker in policy.makers:
         yield from _maker(maker)
     for device in policy.devices:
@@ -156,6 +165,19 @@ def _third_parties(policy: Policy) -> Iterator[str]:
 
 def _fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(certificate).hexdigest()
+
+
+def _builders(trust: BuildTrust) -> Iterator[str]:
+    for party in trust.builders:
+        yield f"builder {escape(party.name)}, trusted to say what the broker's programs were built from"
+        yield f"  key  SHA-256 {party.key.fingerprint}"
+    for party in trust.rebuilders:
+        yield f"rebuilder {escape(party.name)}, one of {len(trust.rebuilders)}, of whom {trust.quorum} must agree"
+        yield f"  key  SHA-256 {party.key.fingerprint}"
+
+
+def _party_json(party: BuilderTrust) -> dict[str, str]:
+    return {"name": party.name, "fingerprint": party.key.fingerprint}
 
 
 def _maker(maker: MakerTrust) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Tests of `sigillo.release`: what a builder publishes."""
