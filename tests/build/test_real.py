@@ -165,7 +165,7 @@ def small(place: Path, gnupg: GnuPG, name: str, files: dict[str, str], steps: li
         tree.mkdir()
         for file, content in files.items():
             (tree / file).write_text(content)
-        tar.add(tree, "small", filter=lambda entry: entry.replace(uid=0, gid=0, mtime=0))
+        tar.add(tree, "small", filter=lambda entry: entry.replace(uid=0, gid=0, mtime=0, deep=False))
     gnupg.detach(folder / "small.tar", "good").rename(folder / "small.tar.sig")
     gnupg.keyring(folder / "keys.gpg", "good")
     head, root = RECIPE.read_text().split("[source]")

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from sigillo.build.elf import is_elf, sections
 from sigillo.build.error import BuildError
 from sigillo.build.file import sha256_of
 from sigillo.core.manifest import ClosureFile
@@ -17,10 +18,14 @@ Run = Callable[[list[str], Path], None]
 
 
 def closure_of(program: Path, root: Path, versions: dict[str, str], scratch: Path, run: Run) -> tuple[ClosureFile, ...]:
-    """Files that *program* loads, by path. *versions*: of the root's packages; *run*: a program in the root, to a file.
+    """Files that *program* loads, by path; none where it is no program or a static one.
 
-    Raises BuildError where it lacks one, OSError.
+    *versions*: of the root's packages; *run*: a program in the root, to a file. Raises BuildError where it lacks one,
+    DecodeError, OSError.
     """
+    data = program.read_bytes()
+    if not is_elf(data) or ".dynamic" not in sections(data):
+        return ()
     inside = root / "build" / "closure"
     inside.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(program, inside / program.name)

@@ -18,6 +18,7 @@ from sigillo.core.errors import DecodeError
 IGNORED = (".note.gnu.build-id", ".gnu_debuglink", ".gnu_debugaltlink")
 """What links a program to its debug symbols; its own behaviour does not depend on them."""
 _MAX_UNPACKED = 1 << 30
+_NAMED = 6
 
 
 class Grade(StrEnum):
@@ -59,23 +60,24 @@ def compare_files(ours: Path, theirs: Path) -> Comparison:
 
 
 def compare_members(mine: dict[str, Member], theirs: dict[str, Member]) -> Comparison:
-    """Two packages' entries, control files included (`control:NAME`)."""
-    worst = Comparison(Grade.FILE, "the same files in other wrapping (times, order or compression)")
-    for name in sorted(mine.keys() | theirs.keys()):
-        one, other = mine.get(name), theirs.get(name)
-        if one is None or other is None:
-            return Comparison(Grade.DIFFERENT, f"{name}: only {'the other' if one is None else 'ours'} has it")
-        if one == other:
-            continue
-        if (one.kind, one.mode, one.owner) != (other.kind, other.mode, other.owner):
-            return Comparison(Grade.DIFFERENT, f"{name}: type, mode or owner differ")
-        if name == "control:md5sums":
-            continue  # sums of files that are themselves compared
-        found = _content(name, one.data, other.data)
-        if found.grade is Grade.DIFFERENT:
-            return found
-        worst = found
-    return worst
+    """Two packages' entries, control files included (`control:NAME`). All that differ are named, up to a limit."""
+    found = [_entry(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
+    differing = [one for one in found if one is not None]
+    if not differing:
+        return Comparison(Grade.FILE, "the same files in other wrapping (times, order or compression)")
+    different = [one for one in differing if one.grade is Grade.DIFFERENT]
+    named = [one.difference for one in different or differing]
+    more = f"; and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return Comparison(Grade.DIFFERENT if different else Grade.STRIPPED, "; ".join(named[:_NAMED]) + more)
+
+
+def _entry(name: str, mine: Member | None, other: Member | None) -> Comparison | None:
+    """What differs between two entries, or None. Sums in `md5sums` are of files that are themselves compared."""
+    if mine is None or other is None:
+        return Comparison(Grade.DIFFERENT, f"{name}: only {'the other' if mine is None else 'ours'} has it")
+    if (mine.kind, mine.mode, mine.owner) != (other.kind, other.mode, other.owner):
+        return Comparison(Grade.DIFFERENT, f"{name}: type, mode or owner differ")
+    return None if mine.data == other.data or name == "control:md5sums" else _content(name, mine.data, other.data)
 
 
 def unpack(path: Path) -> dict[str, Member]:
@@ -115,8 +117,6 @@ def _member(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> Member:
 
 def _content(name: str, mine: bytes, other: bytes) -> Comparison:
     """Two contents that are not the same bytes."""
-    if mine == other:
-        return Comparison(Grade.FILE)
     if not (is_elf(mine) and is_elf(other)):
         at = next((i for i, (a, b) in enumerate(zip(mine, other, strict=False)) if a != b), min(len(mine), len(other)))
         return Comparison(Grade.DIFFERENT, f"{name}: from byte {at} on")
