@@ -42,6 +42,7 @@ _ALGORITHMS = frozenset(
     }
 )
 _UNDERSTOOD = frozenset({x509.BasicConstraints.oid, x509.KeyUsage.oid})
+_LEAF_CRITICAL = frozenset({x509.ExtendedKeyUsage.oid})
 _ID_KP_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _SIGNING_USES = frozenset({ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, _ID_KP_DOCUMENT_SIGNING})
 _UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm)
@@ -119,9 +120,29 @@ def check_chain(chain: Sequence[x509.Certificate], device_id: str) -> CertifiedK
     return _verify_path(chain, device_id)
 
 
+def verify_path(path: Sequence[x509.Certificate], leaf_critical: frozenset[x509.ObjectIdentifier]) -> None:
+    """Verify that each certificate, leaf first, is certified by the next, down from the last, which is trusted.
+
+    *leaf_critical*: extensions that the caller understands in the leaf; it and its key are the caller's to check.
+    Raises SignatureError that says which certificate and why.
+    """
+    if len(path) > MAX_CHAIN + 1:
+        raise SignatureError(f"the chain has more than {MAX_CHAIN} certificates")
+    for depth in reversed(range(len(path))):
+        certificate = path[depth]
+        try:
+            if depth + 1 < len(path):
+                _check_issued(certificate, path[depth + 1])
+            _check_form(certificate, frozenset() if depth else leaf_critical)
+            if depth:
+                _check_authority(certificate, below=depth - 1)
+        except SignatureError as error:
+            raise SignatureError(f"{_name(certificate)} {error.reason}") from error
+
+
 def signing_key(certificate: x509.Certificate) -> DeviceKey:
     """The key in a certificate, whoever made that. Raises SignatureError unless it is a P-256 or Ed25519 key."""
-    key = _public_key(certificate)
+    key = public_key(certificate)
     try:
         return DeviceKey.from_spki(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     except DecodeError as error:
@@ -135,22 +156,29 @@ def validity(certificate: x509.Certificate) -> Validity:
     return Validity(_name(certificate), from_ns, to_ns)
 
 
+def find_extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
+    """The extension of this kind, or None. Raises SignatureError where the extensions cannot be read."""
+    try:
+        return _extensions(certificate).get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
+    """The key in a certificate, of any kind. Raises SignatureError where it cannot be read."""
+    try:
+        return certificate.public_key()
+    except _UNREADABLE:
+        raise SignatureError("has a key that cannot be read") from None
+
+
 def _verify_path(path: Sequence[x509.Certificate], device_id: str) -> CertifiedKey:
     """Leaf first, what is trusted last."""
-    if len(path) > MAX_CHAIN + 1:
-        raise SignatureError(f"the chain has more than {MAX_CHAIN} certificates")
-    for depth in reversed(range(len(path))):
-        certificate = path[depth]
-        try:
-            if depth + 1 < len(path):
-                _check_issued(certificate, path[depth + 1])
-            _check_form(certificate)
-            if depth:
-                _check_authority(certificate, below=depth - 1)
-            else:
-                key = _leaf_key(certificate, device_id)
-        except SignatureError as error:
-            raise SignatureError(f"{_name(certificate)} {error.reason}") from error
+    verify_path(path, _LEAF_CRITICAL)
+    try:
+        key = _leaf_key(path[0], device_id)
+    except SignatureError as error:
+        raise SignatureError(f"{_name(path[0])} {error.reason}") from error
     return CertifiedKey(key, tuple(validity(certificate) for certificate in path))
 
 
@@ -159,8 +187,8 @@ def _name(certificate: x509.Certificate) -> str:
 
 
 def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    key_id = _extension(certificate, x509.AuthorityKeyIdentifier)
-    issuer_id = _extension(issuer, x509.SubjectKeyIdentifier)
+    key_id = find_extension(certificate, x509.AuthorityKeyIdentifier)
+    issuer_id = find_extension(issuer, x509.SubjectKeyIdentifier)
     if key_id and key_id.key_identifier and issuer_id and key_id.key_identifier != issuer_id.digest:
         raise SignatureError("names another issuer's key (authority key identifier)")
     if certificate.signature_algorithm_oid not in _ALGORITHMS:
@@ -173,27 +201,26 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> No
         raise SignatureError("was not issued by the next one, or the maker's CA") from None
 
 
-def _check_form(certificate: x509.Certificate) -> None:
-    """What holds for every certificate, whatever it is for."""
-    understood = _UNDERSTOOD | ({x509.ExtendedKeyUsage.oid} if not _is_authority(certificate) else set())
+def _check_form(certificate: x509.Certificate, critical: frozenset[x509.ObjectIdentifier] = frozenset()) -> None:
+    """What holds for every certificate, whatever it is for. *critical*: understood beside what always is."""
     for extension in _extensions(certificate):
         if extension.oid == x509.NameConstraints.oid:
             raise SignatureError("has name constraints, which are not understood here")
-        if extension.critical and extension.oid not in understood:
+        if extension.critical and extension.oid not in _UNDERSTOOD | critical:
             raise SignatureError(f"has a critical extension that is not understood ({extension.oid.dotted_string})")
 
 
 def _check_authority(certificate: x509.Certificate, below: int) -> None:
     """It may certify others, with *below* intermediates under it."""
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = find_extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         raise SignatureError("is not a CA's (basic constraints)")
     if constraints.path_length is not None and constraints.path_length < below:
         raise SignatureError(f"allows {constraints.path_length} intermediates under it, and there are {below}")
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = find_extension(certificate, x509.KeyUsage)
     if usage is None or not usage.key_cert_sign:
         raise SignatureError("is not for signing certificates (key usage)")
-    key = _public_key(certificate)
+    key = public_key(certificate)
     curve = key.curve if isinstance(key, EllipticCurvePublicKey) else None
     if isinstance(curve, SECP256R1 | SECP384R1 | SECP521R1) or isinstance(key, Ed25519PublicKey):
         return
@@ -205,10 +232,10 @@ def _leaf_key(certificate: x509.Certificate, device_id: str) -> DeviceKey:
     """The signing key of this device, in a certificate that is for nothing else."""
     if _is_authority(certificate):
         raise SignatureError("is a CA's (basic constraints), not a device's")
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = find_extension(certificate, x509.KeyUsage)
     if usage is None or not usage.digital_signature or usage.key_cert_sign:
         raise SignatureError("is not for signatures, or not for them alone (key usage)")
-    uses = _extension(certificate, x509.ExtendedKeyUsage)
+    uses = find_extension(certificate, x509.ExtendedKeyUsage)
     if uses is not None and not _SIGNING_USES & set(uses):
         raise SignatureError("is for something else than signing data (extended key usage)")
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
@@ -219,15 +246,8 @@ def _leaf_key(certificate: x509.Certificate, device_id: str) -> DeviceKey:
     return signing_key(certificate)
 
 
-def _public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
-    try:
-        return certificate.public_key()
-    except _UNREADABLE:
-        raise SignatureError("has a key that cannot be read") from None
-
-
 def _is_authority(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = find_extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
@@ -236,10 +256,3 @@ def _extensions(certificate: x509.Certificate) -> x509.Extensions:
         return certificate.extensions
     except _UNREADABLE:
         raise SignatureError("has an extension that cannot be read, or one twice") from None
-
-
-def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
-    try:
-        return _extensions(certificate).get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
