@@ -39,6 +39,7 @@ from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
 from tests.vector import sample
 from tests.vector.accept_log import ACCEPT_LOG
+from tests.vector.accept_tpm import ACCEPT_TPM
 from tests.vector.file import Value
 from tests.vector.key import (
     EPOCH,
@@ -539,4 +540,5 @@ ACCEPT = {
     "spool": spools,
     "handshake": handshakes,
     **ACCEPT_LOG,
+    **ACCEPT_TPM,
 }
