@@ -156,11 +156,17 @@ def hashed(pcr: int, event_type: int, data: bytes) -> LoggedEvent:
     return LoggedEvent(pcr, event_type, hashlib.sha256(data).digest(), data)
 
 
+def variable(name: str, data: bytes) -> bytes:
+    """UEFI_VARIABLE_DATA of a global variable."""
+    guid = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
+    return guid + len(name).to_bytes(8, "little") + len(data).to_bytes(8, "little") + name.encode("utf-16-le") + data
+
+
 BOOT = (
     LoggedEvent(0, EventType.NO_ACTION, bytes(32), b"StartupLocality\0\x03"),
     hashed(0, EventType.S_CRTM_VERSION, "example 1".encode("utf-16-le")),
-    LoggedEvent(2, 0x8000_0004, filler("option rom"), b"where it was loaded"),
-    hashed(7, EventType.EFI_VARIABLE_DRIVER_CONFIG, b"SecureBoot"),
+    LoggedEvent(2, 0x8000_0008, filler("firmware volume"), (0x90_0000).to_bytes(8, "little") + bytes(8)),
+    hashed(7, EventType.EFI_VARIABLE_DRIVER_CONFIG, variable("SecureBoot", b"\1")),
     *(hashed(index, EventType.SEPARATOR, bytes(4)) for index in range(8)),
     LoggedEvent(9, EventType.EVENT_TAG, filler("initrd"), tagged(0x8F3B22EC, b"Linux initrd\0")),
 )

@@ -287,13 +287,18 @@ def _untrue_logs() -> dict[str, Vector]:
     good = replay(BOOT)
     opened = hashed(4, 0x8000_0003, b"a boot loader")
     cases = {
-        "data-changed": (_with(3, replace(BOOT[3], data=b"SecureBoOt")), 7, good, "data changed, digest as it was"),
+        "data-changed": (
+            _with(3, replace(BOOT[3], data=BOOT[3].data[:-1] + b"\0")),
+            7,
+            good,
+            "data changed, digest as it was",
+        ),
         "relabelled-as-action": (_with(2, replace(BOOT[2], event_type=EventType.ACTION)), 2, good, "another type"),
         "relabelled-as-separator": (
             _with(2, replace(BOOT[2], event_type=EventType.SEPARATOR, data=bytes(4))),
             2,
             good,
-            "an option ROM as separator",
+            "a firmware volume as separator",
         ),
         "separator-of-an-error": (
             (*BOOT, hashed(7, EventType.SEPARATOR, b"\1\0\0\0")),
@@ -301,7 +306,7 @@ def _untrue_logs() -> dict[str, Vector]:
             replay((*BOOT, hashed(7, EventType.SEPARATOR, b"\1\0\0\0"))),
             "a separator that reports an error",
         ),
-        "digest-changed": (_with(2, replace(BOOT[2], digest=filler("other rom"))), 2, good, "another digest"),
+        "digest-changed": (_with(2, replace(BOOT[2], digest=filler("other volume"))), 2, good, "another digest"),
         "event-missing": (BOOT[:3] + BOOT[4:], 7, good, "an event is missing"),
         "event-added": ((*BOOT, opened), 4, good, "an event more"),
         "locality-changed": (_with(0, replace(BOOT[0], data=BOOT[0].data[:-1] + b"\0")), 0, good, "another locality"),

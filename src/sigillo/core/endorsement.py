@@ -129,12 +129,17 @@ def verify_endorsement(chain: Sequence[bytes], root: EndorsementRoot) -> Endorse
         raise AttestationError("the EK has no certificate, or only the maker's own")
     try:
         verify_path((*path, root.certificate), _LEAF_CRITICAL)
-        key = endorsement_key(path[0])
+        fingerprint = endorsement_fingerprint(path[0])
     except SignatureError as error:
         raise AttestationError(f"the endorsement does not count: {error.reason}") from None
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     validities = tuple(validity(certificate) for certificate in (*path, root.certificate))
-    return Endorsement(root, hashlib.sha256(spki).digest(), validities)
+    return Endorsement(root, fingerprint, validities)
+
+
+def endorsement_fingerprint(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of the EK's SubjectPublicKeyInfo, 32 bytes. Raises SignatureError as :func:`endorsement_key`."""
+    spki = endorsement_key(certificate).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
 
 
 def endorsement_key(certificate: x509.Certificate) -> RSAPublicKey:
