@@ -27,7 +27,7 @@ from sigillo.core.launch import (
 from sigillo.core.quote import LAUNCH_PCR
 
 from ..vector.accept_tpm import BOOT, hashed, tagged
-from ..vector.key import filler
+from ..vector.key import digests, filler
 from ..vector.sample import EPOCH_ID, FIRST_FIELDS
 from ..vector.sample_tpm import CLOSURE, LAUNCH, LAUNCHES
 
@@ -122,9 +122,9 @@ def test_events_of_others_are_not_ours() -> None:
 def test_the_statement_names_what_was_measured(part: str) -> None:
     files = {"conf/a": b"a", "conf/b": b"b"}
     members = [m for m in CLOSURE.members if m.role is not Role.CONFIGURATION]
-    members += [Member(Role.CONFIGURATION, name, hashed(0, 0, data).digest) for name, data in files.items()]
+    members += [Member(Role.CONFIGURATION, name, digest) for name, digest in digests(files).items()]
     closure = Closure.of(members)
-    statement = dataclasses.replace(FIRST_FIELDS, configuration_hash=configuration_hash(files))
+    statement = dataclasses.replace(FIRST_FIELDS, configuration_hash=configuration_hash(digests(files)))
     check_statement(closure, statement)
     with pytest.raises(AttestationError, match=f"another {part}"):
         check_statement(closure, dataclasses.replace(statement, **{f"{part}_hash": filler("other")}))

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sigillo.core.attestation import AttestationEvidence, encode_attestation
 from sigillo.core.endorsement import Registration, encode_registration
-from sigillo.core.epoch import configuration_tree_hash
+from sigillo.core.epoch import configuration_hash
 from sigillo.core.event_log import EventType, LoggedEvent, encode_event_log, replay
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, Member, Role, encode_closure, encode_launch_event
 from sigillo.core.quote import LAUNCH_PCR, SELECTION, Subject
@@ -208,7 +208,7 @@ def closures() -> dict[str, Vector]:
             "object": encode_closure(found),
             "object_hash": found.object_hash,
             "files": len(found.members),
-            "configuration": configuration_tree_hash(configuration),
+            "configuration": configuration_hash(configuration),
         }
     return made
 

@@ -2,7 +2,7 @@
 
 from sigillo.core import attestation, endorsement, event_log, launch
 from sigillo.core.certificate import decode_certificate
-from sigillo.core.epoch import configuration_tree_hash
+from sigillo.core.epoch import configuration_hash
 from sigillo.core.mark import Checkpoint
 from sigillo.core.quote import LAUNCH_PCR, Quote, Subject, verify_quote
 from sigillo.core.tpm import decode_attestation_key
@@ -75,7 +75,7 @@ def read_closure(fields: Fields) -> None:
     assert closure.object_hash.hex() == fields["object_hash"]
     assert str(len(closure.members)) == fields["files"]
     configuration = {m.name: m.digest for m in closure.members if m.role is launch.Role.CONFIGURATION}
-    assert configuration_tree_hash(configuration).hex() == fields["configuration"]
+    assert configuration_hash(configuration).hex() == fields["configuration"]
 
 
 def read_launch_log(fields: Fields) -> None:

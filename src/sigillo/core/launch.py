@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from sigillo.core import cbor
 from sigillo.core.bytes import object_hash
-from sigillo.core.epoch import configuration_tree_hash
+from sigillo.core.epoch import configuration_hash
 from sigillo.core.errors import AttestationError, DecodeError
 from sigillo.core.event_log import EventLog, EventType, LoggedEvent, decode_event_log, replay
 from sigillo.core.field import UINT32_MAX, array, byte_string, choice, integer, numbered_map, text
@@ -124,7 +124,7 @@ def check_statement(closure: Closure, statement: StatementFields) -> None:
     pairs = {
         "executable": (closure.digest_of(Role.EXECUTABLE), statement.executable_hash),
         "plugin": (closure.digest_of(Role.PLUGIN), statement.plugin_hash),
-        "configuration": (configuration_tree_hash(configuration), statement.configuration_hash),
+        "configuration": (configuration_hash(configuration), statement.configuration_hash),
     }
     for part, (measured, stated) in pairs.items():
         if measured != stated:
