@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sigillo.attestation import software_tpm
 from sigillo.core.attestation import AttestationEvidence
-from sigillo.core.event_log import LoggedEvent, encode_event_log, replay
+from sigillo.core.event_log import LoggedEvent, decode_event_log, encode_event_log, replay
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.tpm import sized
 
+from ..vector import accept_ima
 from ..vector.accept_tpm import BOOT, evidences
 from ..vector.sample_tpm import LAUNCHES, OPENING
 from . import rig
@@ -97,6 +98,12 @@ def replayed(log: bytes, folder: Path) -> dict[int, bytes] | None:
     _, _, pcrs = done.stdout.decode().partition("\npcrs:\n")
     found = re.findall(r"^ +(\d+) *: 0x([0-9a-f]{64})$", pcrs, re.MULTILINE)
     return {int(index): bytes.fromhex(value) for index, value in found}
+
+
+def test_tpm2_eventlog_reads_a_real_boot_as_we_do(tmp_path: Path) -> None:
+    log = accept_ima.recorded()["boot_log"]
+    ours = {index: value for index, value in enumerate(replay(decode_event_log(log).events)) if value != bytes(32)}
+    assert replayed(log, tmp_path) == ours
 
 
 @pytest.mark.parametrize("events", [LAUNCHES, BOOT[1:], (*BOOT[1:], *LAUNCHES)], ids=["launches", "boot", "both"])

@@ -8,11 +8,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sigillo.core.attestation import AttestationEvidence, encode_attestation
 from sigillo.core.endorsement import Registration, encode_registration
 from sigillo.core.epoch import configuration_hash
-from sigillo.core.event_log import EventType, LoggedEvent, encode_event_log, replay
+from sigillo.core.event_log import EventType, LoggedEvent, decode_event_log, encode_event_log, replay
+from sigillo.core.ima import IMA_PCR
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, Member, Role, encode_closure, encode_launch_event
 from sigillo.core.quote import LAUNCH_PCR, SELECTION, Subject
 from sigillo.core.tpm import decode_attest, decode_attestation_key
 from tests.adversary.tpm import LyingTpm
+from tests.vector import accept_ima
 from tests.vector.file import Value, read_vector
 from tests.vector.key import Ed25519Key, filler
 from tests.vector.sample import EPOCH_ID, START_NS, U64_MAX
@@ -179,10 +181,12 @@ def event_logs() -> dict[str, Vector]:
     made: dict[str, Vector] = {
         name: {"log": encode_event_log(events), "events": len(events)} for name, events in logs.items()
     }
+    real = accept_ima.recorded()
+    pcrs = {f"pcr_{i}": value for i, value in enumerate(accept_ima.recorded_pcrs(1)) if any(value) and i != IMA_PCR}
+    made["linux-boot"] = {"log": real["boot_log"], "events": len(decode_event_log(real["boot_log"]).events)} | pcrs
     made["banks"] = {"log": two_banks(BOOT), "events": len(BOOT)}
     for name, events in {**logs, "banks": BOOT}.items():
-        pcrs = enumerate(replay(events))
-        made[name] |= {f"pcr_{index}": value for index, value in pcrs if value != bytes(32)}
+        made[name] |= {f"pcr_{index}": value for index, value in enumerate(replay(events)) if value != bytes(32)}
     return made
 
 
@@ -243,4 +247,5 @@ ACCEPT_TPM = {
     "event-log": event_logs,
     "closure": closures,
     "launch-log": launch_logs,
+    "ima": accept_ima.lists,
 }

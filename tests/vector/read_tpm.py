@@ -1,6 +1,6 @@
 """How this implementation reads the vectors of what a TPM says: raises what a reader must, or compares."""
 
-from sigillo.core import attestation, endorsement, event_log, launch
+from sigillo.core import attestation, endorsement, event_log, ima, launch
 from sigillo.core.certificate import decode_certificate
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.mark import Checkpoint
@@ -95,6 +95,18 @@ def _replayed(data: bytes) -> bytes:
     return event_log.replay(launch.decode_launch_log(data).events)[LAUNCH_PCR]
 
 
+def read_ima(fields: Fields) -> None:
+    data = hexadecimal(fields, "list")
+    if "pcr_10" not in fields:
+        ima.decode_measurements(data)
+        return
+    pcrs = [hexadecimal(fields, f"pcr_{index}") for index in range(ima.IMA_PCR + 1)]
+    found = ima.verify_measurements(data, pcrs)
+    assert str(len(found)) == fields["measurements"]
+    assert found[-1].path_bytes.hex() == fields["last"]
+    assert str(sum(measurement.violated for measurement in found)) == fields["violations"]
+
+
 TPM_READERS = {
     "quote": read_quote,
     "attestation-evidence": read_attestation,
@@ -102,4 +114,5 @@ TPM_READERS = {
     "event-log": read_event_log,
     "closure": read_closure,
     "launch-log": read_launch_log,
+    "ima": read_ima,
 }

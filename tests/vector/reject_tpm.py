@@ -14,7 +14,7 @@ from sigillo.core.launch import EpochEvent, Role, encode_closure, encode_launch_
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.tpm import ATTRIBUTES, KEY_ATTRIBUTES, decode_attestation_key
 from tests.adversary.tpm import LyingTpm, RawKey
-from tests.vector import accept_tpm
+from tests.vector import accept_ima, accept_tpm
 from tests.vector.accept_tpm import BOOT, IDENTITY, REGISTRAR, Vector, hashed, launched, quote_fields, tagged
 from tests.vector.key import Ed25519Key, P256Key, filler
 from tests.vector.reject_cose import Cases, Raw, changed_cases, container_cases, payload_cases
@@ -431,4 +431,5 @@ REJECT_TPM = {
     "event-log": event_logs,
     "closure": closures,
     "launch-log": launch_logs,
+    "ima": accept_ima.rejected,
 }

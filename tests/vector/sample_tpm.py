@@ -11,6 +11,8 @@ from tests.vector.sample import EPOCH_ID
 
 RECORDED = Path(__file__).with_name("recorded") / "tpm.txt"
 """What a real software TPM said (`record_tpm.py`): its answers are never the same twice."""
+BOOT_RECORDED = RECORDED.with_name("boot.txt")
+"""What firmware and Linux of a real (virtual) machine measured."""
 MOSQUITTO = "/usr/sbin/mosquitto"
 CONFIGURATION = "conf/mosquitto.conf"
 CLOSURE = Closure.of(
