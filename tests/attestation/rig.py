@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,3 +60,11 @@ def attester_of(folder: Path) -> Iterator[tuple[Attester, Tpm]]:
     with started(folder):
         tpm = Tpm(link_to(folder))
         yield Attester.open(tpm), tpm
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Call *condition* until it is true."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "not within 60 s"
+        time.sleep(0.05)

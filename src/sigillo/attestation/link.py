@@ -44,7 +44,7 @@ def open_link(path: Path, timeout_s: float = TIMEOUT_S) -> Link:
         if stat.S_ISCHR(mode):
             return DeviceLink(path, timeout_s)
     except OSError as error:
-        raise TpmError(f"{path}: there is no TPM: {error.strerror}") from error
+        raise _failed(path, "there is no TPM", error) from error
     raise TpmError(f"{path}: is neither a TPM device nor the socket of a software TPM")
 
 
@@ -68,7 +68,7 @@ class SocketLink:
         except TimeoutError:
             raise TpmError(f"{self._path}: the TPM does not answer within {self._timeout_s:g} s") from None
         except OSError as error:
-            raise TpmError(f"{self._path}: the TPM is gone: {error.strerror}") from error
+            raise _failed(self._path, "the TPM is gone", error) from error
         return response
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class DeviceLink:
                 raise TpmError(f"{self._path}: the TPM does not answer within {self._timeout_s:g} s")
             response = os.read(self._descriptor, MAX_RESPONSE)
         except OSError as error:
-            raise TpmError(f"{self._path}: the TPM is gone: {error.strerror}") from error
+            raise _failed(self._path, "the TPM is gone", error) from error
         if _size(response) != len(response):
             raise TpmError(f"{self._path}: the TPM's response has another length than it says")
         return response
@@ -113,6 +113,14 @@ class DeviceLink:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _failed(path: Path, what: str, error: OSError) -> TpmError:
+    if isinstance(error, PermissionError):
+        return TpmError(
+            f"{path}: user {os.geteuid()} may not use it; allow that: setfacl -m u:{os.geteuid()}:rw {path}"
+        )
+    return TpmError(f"{path}: {what}: {error.strerror}")
 
 
 def _size(response: bytes) -> int:

@@ -28,6 +28,7 @@ DEFAULT_LISTEN_BESIDE = "127.0.0.1:18883"
 _HOST = re.compile(r"(?=.{1,200}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEGMENT_STEP = 4096
+_ONLY_IF_SET = ("conf", "tpm")
 _OPTIONS = {
     "name": "--name",
     "operator": "--operator",
@@ -42,6 +43,7 @@ _OPTIONS = {
     "max_rate": "--max-rate",
     "max_payload": "--max-payload",
     "bridge_principals": "--bridge-principal",
+    "tpm": "--tpm",
 }
 
 
@@ -54,6 +56,7 @@ class Settings:
     it. `durability`: as in the statement. `http`: address:port where the log is served, empty for nowhere. `filters`:
     topics whose messages are marked. `raw_tokens`, `max_rate`, `max_payload`, `max_principals`: as in `RunTime`.
     `bridge_principals`: whose foreign marks are kept. `segment_size`: bytes of a spool segment.
+    `tpm`: device of the TPM that launches are measured into, or socket of a software TPM; empty: they are not.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Settings:
     bridge_principals: tuple[str, ...] = ()
     segment_size: int = 8 * 1024 * 1024
     max_principals: int = 65_536
+    tpm: str = ""
 
     @property
     def origin(self) -> str:
@@ -98,6 +102,7 @@ class Settings:
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
         _require(not self.conf or self.conf.startswith("/"), where, "conf", "must be an absolute path")
+        _require(not self.tpm or self.tpm.startswith("/"), where, "tpm", "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
         _require(
             0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
@@ -133,7 +138,7 @@ class Settings:
         lines.append(f"version = {VERSION}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "conf" or value:
+            if value or field.name not in _ONLY_IF_SET:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 

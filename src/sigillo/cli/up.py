@@ -14,6 +14,7 @@ import click
 from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
 from sigillo.broker.clock import ClockSource, sample
+from sigillo.broker.closure import measure_closure
 from sigillo.broker.configuration import Configuration, file_hash, read_configuration
 from sigillo.broker.derivation import derive_configuration
 from sigillo.broker.error import BrokerError
@@ -86,6 +87,11 @@ Examples:
     metavar="NAME",
     help="A bridge whose marks of another broker are kept; may be repeated.",
 )
+@click.option(
+    "--tpm",
+    type=_FILE,
+    help="Measure each launch into this TPM: /dev/tpmrm0, or the socket of a software TPM.  [default: none]",
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -110,6 +116,7 @@ def command(
     max_rate: int | None,
     max_payload: int | None,
     bridge_principals: tuple[str, ...],
+    tpm: Path | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -136,6 +143,7 @@ def command(
         "max_rate": max_rate,
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
+        "tpm": str(tpm.absolute()) if tpm else None,
         "executable": str(executable.absolute()) if executable else None,
     }
     start = Path.cwd()
@@ -223,14 +231,17 @@ def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
     settings = load(folder.settings)
     clock = sample()
     _check_clock(clock, settings, folder)
+    configuration = _configuration(folder, settings, accounts, start)
+    executable = Path(settings.executable)
     return Plan(
         folder=folder,
         settings=settings,
-        configuration=_configuration(folder, settings, accounts, start),
-        executable_hash=file_hash(Path(settings.executable)),
+        configuration=configuration,
+        executable_hash=file_hash(executable),
         plugin_hash=file_hash(folder.plugin),
         clock=clock,
         separated=accounts.separated,
+        closure=measure_closure(executable, folder.plugin, configuration) if settings.tpm else None,
     )
 
 

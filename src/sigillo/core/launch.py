@@ -120,11 +120,16 @@ def decode_closure(data: bytes) -> Closure:
 
 def check_statement(closure: Closure, statement: StatementFields) -> None:
     """Raise AttestationError unless a statement names the executable, plugin and configuration of the closure."""
-    configuration = {m.name: m.digest for m in closure.members if m.role is Role.CONFIGURATION}
+    check_hashes(closure, statement.executable_hash, statement.plugin_hash, statement.configuration_hash)
+
+
+def check_hashes(closure: Closure, executable: bytes, plugin: bytes, configuration: bytes) -> None:
+    """The same of the three hashes, 32 bytes each."""
+    digests = {m.name: m.digest for m in closure.members if m.role is Role.CONFIGURATION}
     pairs = {
-        "executable": (closure.digest_of(Role.EXECUTABLE), statement.executable_hash),
-        "plugin": (closure.digest_of(Role.PLUGIN), statement.plugin_hash),
-        "configuration": (configuration_hash(configuration), statement.configuration_hash),
+        "executable": (closure.digest_of(Role.EXECUTABLE), executable),
+        "plugin": (closure.digest_of(Role.PLUGIN), plugin),
+        "configuration": (configuration_hash(digests), configuration),
     }
     for part, (measured, stated) in pairs.items():
         if measured != stated:
