@@ -6,12 +6,19 @@ import dataclasses
 
 import pytest
 
+from sigillo.core.attestation import verify_periodic
+from sigillo.core.endorsement import decode_registration, encode_registration, verify_registration
 from sigillo.core.epoch import decode_epoch_end, decode_statement
+from sigillo.core.errors import AttestationError
 from sigillo.core.evidence import EndLine, EpochLine, Line, MessageLine
 from sigillo.core.mark import decode_mark
 from sigillo.core.verdict import Result
 
 from ..adversary.story import failing_steps, honest, verdict_on
+from ..adversary.tpm import LyingTpm
+from ..vector import accept_tpm
+from ..vector.accept_tpm import IDENTITY, REGISTRAR, launched
+from ..vector.sample_tpm import OPENING
 
 
 def last_byte_changed(data: bytes) -> bytes:
@@ -79,3 +86,20 @@ def test_a_bad_device_signature_under_an_honest_mark_decides() -> None:
     story.broker.start()
     story.broker.publish(story.first, payload=last_byte_changed(story.first.datagram()))
     assert failing_steps(verdict_on(story.broker.lines, story.policy)) == [9]
+
+
+@pytest.mark.parametrize("part", ["signature_bytes", "attest_bytes"])
+def test_a_quote_is_a_value_only_where_it_verifies(part: str) -> None:
+    """There is no quote to go on with: what verifies it returns it, or raises."""
+    good = launched().quote(OPENING)
+    assert verify_periodic(good, LyingTpm().key.name).subject == OPENING
+    changed = dataclasses.replace(good, **{part: last_byte_changed(getattr(good, part))})
+    with pytest.raises(AttestationError):
+        verify_periodic(changed, LyingTpm().key.name)
+
+
+def test_a_registration_is_a_key_only_where_it_verifies() -> None:
+    good = encode_registration(accept_tpm.registration(), REGISTRAR.public, REGISTRAR.sign)
+    assert verify_registration(decode_registration(good), REGISTRAR.public, IDENTITY)
+    with pytest.raises(AttestationError):
+        verify_registration(decode_registration(last_byte_changed(good)), REGISTRAR.public, IDENTITY)

@@ -35,7 +35,7 @@ from sigillo.core.statement import (
 )
 from tests.core.test_mark import CLOCK, HASH, U64
 from tests.vector import sample
-from tests.vector.key import EPOCH, LOG, filler
+from tests.vector.key import EPOCH, LOG, digests, filler
 
 NAME = st.text(min_size=1, max_size=20)
 LEVEL = st.text(st.characters(exclude_characters="\0+#/", codec="utf-8"), max_size=5)
@@ -218,7 +218,7 @@ def test_configuration_hash_by_hand() -> None:
         + entry(b"conf/mosquitto.conf", b"listener 8883\n")
         + entry(b"sigillo.toml", b"x")
     ).digest()
-    assert epoch.configuration_hash(files) == expected
+    assert epoch.configuration_hash(digests(files)) == expected
 
 
 def test_configuration_hash_has_no_ambiguity() -> None:
@@ -232,5 +232,7 @@ def test_configuration_hash_has_no_ambiguity() -> None:
         {"a/b": b""},
         {"a": filler("content")},
     ]
-    assert len({epoch.configuration_hash(tree) for tree in trees}) == len(trees)
-    assert epoch.configuration_hash({"a": b"1", "b": b"2"}) == epoch.configuration_hash({"b": b"2", "a": b"1"})
+    assert len({epoch.configuration_hash(digests(tree)) for tree in trees}) == len(trees)
+    assert epoch.configuration_hash({"a": bytes(32), "b": b"b" * 32}) == epoch.configuration_hash(
+        {"b": b"b" * 32, "a": bytes(32)}
+    )

@@ -52,6 +52,17 @@ STATEMENT = {
     19: "separated",
 }
 HEADS = {1: "version", 2: "epoch id", 3: "last sequence", 4: "leaves", 5: "root"}
+ATTESTATION = {
+    1: "version",
+    2: "kind",
+    3: "epoch id",
+    4: "checkpoint",
+    6: "attestation key",
+    7: "quote",
+    8: "quote signature",
+    9: "PCR values",
+}
+LAUNCH = {1: "version", 2: "epoch number", 3: "closure", 4: "command", 5: "environment"}
 Names = Mapping[int, str]
 Lines = Iterator[str]
 
@@ -157,6 +168,24 @@ def proof_text(data: bytes) -> Lines:
         yield from line(text.encode("utf-8"), text.removesuffix("\n") or "(an empty line)")
 
 
+def launch_log(data: bytes) -> Lines:
+    """An event log with a launch and its epoch."""
+    for size, comment in ((8, "PCR 0, EV_NO_ACTION"), (20, "no digest"), (4, "33 bytes of data")):
+        yield from line(data[:size], comment)
+        data = data[size:]
+    for size, comment in ((16, "Spec ID Event03"), (12, "version 2.0, one bank"), (5, "SHA-256, 32 bytes; no vendor")):
+        yield from line(data[:size], comment, 1)
+        data = data[size:]
+    for name, names in (("launch", LAUNCH), ("epoch", {1: "version", 2: "epoch id"})):
+        parts = [(8, "PCR 13, EV_EVENT_TAG"), (6, "one digest: SHA-256"), (32, f"digest of the {name} event")]
+        parts += [(4, "length of the data"), (4, f"tag of the {name} event"), (4, "length of the object")]
+        for size, comment in parts:
+            yield from line(data[:size], comment)
+            length, data = int.from_bytes(data[:size], "little"), data[size:]
+        yield from item(data[:length], name, names, 1)
+        data = data[length:]
+
+
 def streamed_proof() -> str:
     """The example of the streamed proof: what each step does to the hashes that the reader holds."""
     fields = parse_vector((VECTORS / "streamed-proof/accept/example.txt").read_text(encoding="utf-8"))
@@ -189,6 +218,12 @@ def examples() -> dict[Path, str]:
         ),
         "spool": ("spool/accept/clean-end", "segment", segment),
         "tlog-proof": ("tlog-proof/accept/first", "proof", proof_text),
+        "attestation": (
+            "attestation-evidence/accept/swtpm-closing",
+            "object",
+            lambda data: item(data, "attestation evidence", ATTESTATION, 0),
+        ),
+        "launch": ("launch-log/accept/first", "log", launch_log),
         "heads": ("heads/accept/first", "heads", lambda data: item(data, "heads", HEADS, 0)),
     }
     sections = {}

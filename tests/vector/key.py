@@ -1,7 +1,7 @@
 """Fixed keys for vectors and tests: never used for anything else."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
@@ -18,6 +18,11 @@ Sign = Callable[[bytes], bytes]
 def filler(name: str, size: int = 32) -> bytes:
     """Bytes that look random and are the same each time."""
     return hashlib.shake_256(f"sigillo vector {name}".encode()).digest(size)
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """SHA-256 of each file's content, by name."""
+    return {name: hashlib.sha256(content).digest() for name, content in files.items()}
 
 
 @dataclass(frozen=True)

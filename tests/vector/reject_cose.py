@@ -11,7 +11,15 @@ from tests.vector.key import Sign, filler
 Cases = dict[str, tuple[bytes, str]]
 """Name of the case → the object and why it is refused."""
 
-KIND_FORMS = (cose.MARK, cose.BATCH_MARK, cose.EPOCH_STATEMENT, cose.EPOCH_END, cose.SEAL, cose.READING)
+KIND_FORMS = (
+    cose.MARK,
+    cose.BATCH_MARK,
+    cose.EPOCH_STATEMENT,
+    cose.EPOCH_END,
+    cose.SEAL,
+    cose.READING,
+    cose.REGISTRATION,
+)
 
 
 @dataclass(frozen=True)

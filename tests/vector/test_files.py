@@ -8,7 +8,7 @@ from sigillo.core import entry, epoch, handshake, mark, spool
 from sigillo.core.cose import verify_ed25519
 from sigillo.core.datagram import decode_datagram
 from sigillo.core.device_key import DeviceKey
-from sigillo.core.errors import DecodeError, MerkleError, SignatureError
+from sigillo.core.errors import AttestationError, DecodeError, MerkleError, SignatureError
 from sigillo.core.marked_datagram import (
     decode_marked_datagram,
     encode_marked_datagram,
@@ -22,6 +22,7 @@ from tests.vector import make
 from tests.vector.file import VECTORS, parse_vector, paths, read_vector
 from tests.vector.key import EPOCH, LOG, Ed25519Key
 from tests.vector.read_log import LOG_READERS
+from tests.vector.read_tpm import TPM_READERS
 
 Fields = dict[str, str]
 
@@ -178,9 +179,11 @@ READERS: dict[str, Callable[[Fields], None]] = {
     "spool": read_spool,
     "handshake": read_packet,
     **LOG_READERS,
+    **TPM_READERS,
 }
 
-DECIDES = {"public_key", "vkey", "witness_vkey", "principal", "root", "new_root", "step_1"}
+DECIDES = {"public_key", "vkey", "witness_vkey", "principal", "root", "new_root", "step_1", "key_name", "registrar"}
+DECIDES |= {f"pcr_{index}" for index in range(24)}
 """Fields of the vectors that are well formed and refused by cryptography."""
 
 
@@ -189,7 +192,7 @@ def test_accepted(name: str) -> None:
     for path in paths(name, "accept"):
         try:
             READERS[name](read_vector(path))
-        except (DecodeError, SignatureError, MerkleError, AssertionError) as error:
+        except (DecodeError, SignatureError, MerkleError, AttestationError, AssertionError) as error:
             pytest.fail(f"{path}: {error}")
 
 
@@ -201,7 +204,7 @@ def test_refused(name: str) -> None:
         assert fields["reason"], path
         try:
             READERS[name](fields)
-        except (SignatureError, MerkleError):
+        except (SignatureError, MerkleError, AttestationError):
             assert DECIDES & fields.keys(), f"{path}: refused only by its signature or hashes"
         except DecodeError:
             assert not DECIDES & fields.keys(), f"{path}: not well formed, though it has what decides"

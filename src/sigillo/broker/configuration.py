@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,16 +98,22 @@ pattern read sigillo/mark/braid/agent/%u/#
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the broker will run on. `file`: what it is started with; `hash`: of the configuration tree; `named`: the
-    files in that tree; `listeners`: with their TLS key hashes; `access_list`: somebody answers who may do what."""
+    """What the broker will run on. `file`: what it is started with; `digests`: of the configuration tree, SHA-256 by
+    name; `named`: the files in that tree; `listeners`: with their TLS key hashes; `access_list`: somebody answers who
+    may do what."""
 
     file: Path
-    hash: bytes
+    digests: Mapping[str, bytes]
     named: tuple[Path, ...]
     listeners: tuple[ListenerKey, ...]
     principal_source: PrincipalSource
     unmarked_paths: tuple[str, ...]
     access_list: bool
+
+    @property
+    def hash(self) -> bytes:
+        """Configuration tree hash (spec/epoch.md), 32 bytes."""
+        return configuration_hash(self.digests)
 
 
 def broker_configuration(host: str, port: int) -> bytes:
@@ -165,7 +171,7 @@ def state(folder: OperatorFolder, path: Path, found: Directives) -> Configuratio
     controlled = _names(found.plugins) - _HARMLESS_PLUGINS or found.broker.is_on("enable_control_api")
     return Configuration(
         file=path,
-        hash=configuration_hash({_name(folder, file): _content(file) for file in files}),
+        digests={_name(folder, file): hashlib.sha256(_content(file)).digest() for file in files},
         named=tuple(sorted(files)),
         listeners=tuple(ListenerKey(_address(item), _key_hash(folder, item)) for item in found.listeners),
         principal_source=min(_principal_source(listener, found) for listener in found.listeners),

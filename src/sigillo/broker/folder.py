@@ -78,6 +78,21 @@ class OperatorFolder:
         return self.path / "epochs"
 
     @property
+    def attestation(self) -> Path:
+        """`attestation/`: what was measured into the TPM, where there is one."""
+        return self.path / "attestation"
+
+    @property
+    def launch_log(self) -> Path:
+        """`attestation/launch.log`: every launch since the TPM's reset (spec/launch.md)."""
+        return self.attestation / "launch.log"
+
+    @property
+    def closures(self) -> Path:
+        """`attestation/closures/`: what each of them was made of, by object hash."""
+        return self.attestation / "closures"
+
+    @property
     def spool(self) -> Path:
         """`spool/`: what the plugin writes (spec/spool.md)."""
         return self.path / "spool"

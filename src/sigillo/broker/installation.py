@@ -44,6 +44,11 @@ def install(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> l
     for path, mode, owner, group in (
         (folder.log, 0o700, accounts.rest, accounts.rest),
         (folder.epochs, 0o755, accounts.rest, accounts.rest),
+        *(
+            (path, 0o755, accounts.rest, accounts.rest)
+            for path in (folder.attestation, folder.closures)
+            if settings.tpm
+        ),
         (folder.published.parent, 0o755, accounts.rest, accounts.rest),
         (folder.manifests, 0o755, accounts.rest, accounts.rest),
         (folder.rebuilds, 0o755, accounts.rest, accounts.rest),

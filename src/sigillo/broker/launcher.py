@@ -2,6 +2,7 @@
 
 It countersigns only the statement that it asked for, once the epoch before is logged (L1 of spec/log-storage.md), and
 says GO only once a durable checkpoint of the log covers that statement (L2). Then it hands checkpoints on (C6).
+Where there is a TPM, the launch is measured before the broker is started and its epoch before GO (spec/launch.md).
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.log_key import SigningLogKey
 from sigillo.broker.log_link import LauncherSide
 from sigillo.broker.logged import covers_statement, read_logged
+from sigillo.broker.measured import MeasuredLaunch
 from sigillo.broker.published import publish
 from sigillo.broker.settings import Settings
 from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
 from sigillo.core.epoch import SignedStatement, countersign
-from sigillo.core.errors import DecodeError, SignatureError
+from sigillo.core.errors import AttestationError, DecodeError, SignatureError
 from sigillo.core.handshake import (
     MAX_BEACON,
     MAX_PACKET,
@@ -42,10 +44,12 @@ from sigillo.core.handshake import (
     decode_packet,
     encode_packet,
 )
+from sigillo.core.launch import Closure, check_hashes
 from sigillo.core.manifest import SignedManifest
 from sigillo.core.mark import Checkpoint
 from sigillo.core.signature import verify_own_signature
 from sigillo.core.statement import (
+    Attester,
     Durability,
     HowEnded,
     OnBadClock,
@@ -67,7 +71,10 @@ _MAX_SKEW_NS = 60 * 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the next epoch is to state. Hashes are SHA-256; `separated`: broker and log key have different users."""
+    """What the next epoch is to state. Hashes are SHA-256; `separated`: broker and log key have different users.
+
+    `closure`: what the launch is made of, where it is measured into a TPM.
+    """
 
     folder: OperatorFolder
     settings: Settings
@@ -77,13 +84,19 @@ class Plan:
     clock: ClockSource
     separated: bool
     manifest: SignedManifest | None = None
+    closure: Closure | None = None
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What starts the broker."""
+        return (self.settings.executable, "-c", str(self.configuration.file))
 
 
 def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Report) -> None:
     """Run one epoch: get ready, shake hands over *plugin*, follow the broker to its end, store the epoch's end.
 
     *log_end*: where the log answers. Reports `log-behind`, `ready` (then the broker may be started), `started`,
-    `counters`, `ended`. Raises BrokerError, LogError, OSError.
+    `counters`, `ended`. Raises BrokerError, LogError, TpmError, OSError.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the broker has ended, not before
     folder = plan.folder
@@ -100,10 +113,11 @@ def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Re
         "plugin": plan.plugin_hash,
         "configuration": plan.configuration.hash,
     }
+    measured = _measure(plan, past.next_number)
+    fields = _fields(plan, past, log_key, head.checkpoint, measured.attester if measured else None)
     report(_ready(past, log_key))
     if plan.manifest:
         keep_manifest(folder, plan.manifest)
-    fields = _fields(plan, past, log_key, head.checkpoint)
     run_time = RunTime(
         spool_folder=str(folder.spool),
         segment_size=plan.settings.segment_size,
@@ -121,9 +135,11 @@ def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Re
     newest = log.settled(_COVER_S, lambda: report(Event(EventName.LOG_BEHIND)))
     if not covers_statement(folder.log, past.next_number, newest.head.size):
         raise BrokerError(f"the log has not taken the statement of epoch {past.next_number}; it says why")
+    if measured:
+        measured.state(signed.epoch_id)
     published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
     plugin.send(encode_packet(Go(signed.epoch_id)))
-    report(_started(signed, published=published))
+    report(_started(signed, measured, published=published))
     counters = follow(plugin, log, newest, report)
     report(_ended(store, past.next_number, signed, counters))
 
@@ -249,7 +265,23 @@ def _wait_for_floor(past: Past, now: Callable[[], int] = time.time_ns) -> None:
         time.sleep(0.01)
 
 
-def _fields(plan: Plan, past: Past, log_key: SigningLogKey, checkpoint: Checkpoint) -> StatementFields:
+def _measure(plan: Plan, number: int) -> MeasuredLaunch | None:
+    """Measure the launch of epoch *number*, where the settings name a TPM: before there is a broker."""
+    if plan.closure is None:
+        return None
+    hashes = (plan.executable_hash, plan.plugin_hash, plan.configuration.hash)
+    try:
+        check_hashes(plan.closure, *hashes)
+    except AttestationError as error:
+        raise BrokerError(f"a file was changed while it was measured: {error}; start again") from error
+    measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm))
+    measured.begin(number, plan.closure, plan.command)
+    return measured
+
+
+def _fields(
+    plan: Plan, past: Past, log_key: SigningLogKey, checkpoint: Checkpoint, attester: Attester | None
+) -> StatementFields:
     settings, configuration = plan.settings, plan.configuration
     refuses = settings.on_bad_clock == "refuse"
     return StatementFields(
@@ -272,7 +304,7 @@ def _fields(plan: Plan, past: Past, log_key: SigningLogKey, checkpoint: Checkpoi
         principal_source=configuration.principal_source,
         unmarked_paths=configuration.unmarked_paths,
         tls_keys=configuration.listeners,
-        attester=None,
+        attester=attester,
         separated=plan.separated,
         bridge_principals=settings.bridge_principals,
     )
@@ -293,7 +325,7 @@ def _ready(past: Past, log_key: SigningLogKey) -> Event:
     )
 
 
-def _started(signed: SignedStatement, *, published: bool) -> Event:
+def _started(signed: SignedStatement, measured: MeasuredLaunch | None, *, published: bool) -> Event:
     stated = signed.statement
     return Event(
         EventName.STARTED,
@@ -305,6 +337,7 @@ def _started(signed: SignedStatement, *, published: bool) -> Event:
             "configuration": stated.configuration_hash.hex(),
             "manifest": stated.manifest_hash.hex() if stated.manifest_hash else None,
             "published": published,
+            "attester": measured.key_name.hex() if measured else None,
             "authenticated": stated.principal_source is not PrincipalSource.UNAUTHENTICATED,
         },
     )

@@ -35,6 +35,7 @@ MAX_WITNESSES = 32
 """So many cosignatures, of any type, fit a note."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEGMENT_STEP = 4096
+_ONLY_IF_SET = ("conf", "manifest", "tpm", "tsa")
 _OPTIONS = {
     "name": "--name",
     "operator": "--operator",
@@ -56,6 +57,7 @@ _OPTIONS = {
     "witness": "--witness",
     "cosign_interval": "--cosign-interval",
     "cosign_quorum": "--cosign-quorum",
+    "tpm": "--tpm",
 }
 MAX_TSAS = 8
 
@@ -90,6 +92,7 @@ class Settings:
     `anchor_interval` seconds. `witness`: who is asked to cosign, every `cosign_interval` seconds (spec/witness.md);
     `cosign_quorum`: from how many on a checkpoint is kept before a newer one with less; `cosign_demand`: no start
     unless so many witnesses say what they have seen.
+    `tpm`: device of the TPM that launches are measured into, or socket of a software TPM; empty: they are not.
     """
 
     name: str
@@ -114,6 +117,7 @@ class Settings:
     cosign_interval: int = 10
     cosign_quorum: int = 1
     cosign_demand: bool = False
+    tpm: str = ""
     witness: tuple[WitnessAddress, ...] = ()
 
     @property
@@ -145,7 +149,7 @@ class Settings:
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
         _require(0 <= self.keep_entries < 2**63, where, "keep_entries", "must be 0 (all) or a number of entries")
-        for name in ("conf", "manifest"):
+        for name in ("conf", "manifest", "tpm"):
             path = getattr(self, name)
             _require(not path or path.startswith("/"), where, name, "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")
@@ -214,7 +218,7 @@ class Settings:
             if field.name == "witness":  # the last one: tables end what is before them
                 for item in self.witness:
                     lines += ["", "[[witness]]", f"url = {quote(item.url)}", f"key = {quote(item.key.vkey)}"]
-            elif field.name not in ("conf", "manifest", "tsa") or value:
+            elif value or field.name not in _ONLY_IF_SET:
                 lines.append(f"{field.name} = {_toml(value)}")
         return "\n".join([*lines, ""]).encode()
 

@@ -223,18 +223,17 @@ class Supervisor:
     def _start_broker(self, plan: Plan, theirs: socket.socket) -> None:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)  # better a lost log line than a broker that waits for ours
-        command = [plan.settings.executable, "-c", str(plan.configuration.file)]
         child = start_program(
             "broker",
             self._accounts.broker,
-            command,
+            plan.command,
             environment={},
             streams=(theirs.fileno(), writer),
             cwd=plan.folder.path,
         )
         os.close(writer)
         self._follow(child, reader, self._on_broker_line)
-        self._report(Event(EventName.BROKER_STARTED, {"pid": child.pid, "command": " ".join(command)}))
+        self._report(Event(EventName.BROKER_STARTED, {"pid": child.pid, "command": " ".join(plan.command)}))
 
     def _start_worker(
         self,

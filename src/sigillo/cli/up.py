@@ -16,6 +16,7 @@ from sigillo.broker.account import Accounts, choose_accounts
 from sigillo.broker.anchor_process import address_of
 from sigillo.broker.build_manifest import check_programs, load_manifest
 from sigillo.broker.clock import ClockSource, sample
+from sigillo.broker.closure import measure_closure
 from sigillo.broker.configuration import Configuration, file_hash, read_configuration
 from sigillo.broker.derivation import derive_configuration
 from sigillo.broker.error import BrokerError
@@ -134,6 +135,11 @@ Examples:
 @click.option(
     "--manifest", type=_FILE, help="Build manifest of the program and the plugin: nothing else is run, epochs name it."
 )
+@click.option(
+    "--tpm",
+    type=_FILE,
+    help="Measure each launch into this TPM: /dev/tpmrm0, or the socket of a software TPM.  [default: none]",
+)
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -165,6 +171,7 @@ def command(
     cosign_interval: int | None,
     cosign_quorum: int | None,
     manifest: Path | None,
+    tpm: Path | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -195,6 +202,7 @@ def command(
         "tsa": tuple(map(TsaSetting.at, tsas)) or None,
         "anchor_interval": anchor_interval,
         "manifest": str(manifest.absolute()) if manifest else None,
+        "tpm": str(tpm.absolute()) if tpm else None,
         "executable": str(executable.absolute()) if executable else None,
         "witness": tuple(map(_witness, witnesses)) or None,
         "cosign_interval": cosign_interval,
@@ -294,16 +302,19 @@ def _plan(folder: OperatorFolder, accounts: Accounts, start: Path) -> Plan:
         address_of(tsa)  # its certificates can be read
     clock = sample()
     _check_clock(clock, settings, folder)
-    executable, plugin = file_hash(Path(settings.executable)), file_hash(folder.plugin)
+    configuration = _configuration(folder, settings, accounts, start)
+    program = Path(settings.executable)
+    executable, plugin = file_hash(program), file_hash(folder.plugin)
     return Plan(
         folder=folder,
         settings=settings,
-        configuration=_configuration(folder, settings, accounts, start),
+        configuration=configuration,
         executable_hash=executable,
         plugin_hash=plugin,
         clock=clock,
         separated=accounts.separated,
         manifest=_manifest(folder, settings, executable, plugin),
+        closure=measure_closure(program, folder.plugin, configuration) if settings.tpm else None,
     )
 
 

@@ -200,6 +200,8 @@ class Narrator:
             self._say(f"  what runs is what the build manifest says, sha256 {fields['manifest']}")
         for part in ("executable", "plugin", "configuration"):
             self._say(f"  {part:<14} sha256 {fields[part]}")
+        if fields["attester"]:
+            self._say(f"  measured into the TPM whose attestation key is {fields['attester']}")
         if fields["published"]:
             self._say(f"for strangers: {self._folder.published} (changed)")
         if not fields["authenticated"]:

@@ -25,6 +25,9 @@ DOMAINS: Final = frozenset(
         "heads-leaf",
         "heads-value",
         "heads-blind",
+        "quote",
+        "closure",
+        "registration",
     }
 )
 

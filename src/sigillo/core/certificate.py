@@ -42,6 +42,7 @@ _ALGORITHMS = frozenset(
     }
 )
 _UNDERSTOOD = frozenset({x509.BasicConstraints.oid, x509.KeyUsage.oid})
+_LEAF_CRITICAL = frozenset({x509.ExtendedKeyUsage.oid})
 _ID_KP_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _SIGNING_USES = frozenset({ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, _ID_KP_DOCUMENT_SIGNING})
 _UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm)
@@ -121,10 +122,15 @@ def check_chain(chain: Sequence[x509.Certificate], device_id: str) -> CertifiedK
     return CertifiedKey(key, tuple(validity(certificate) for certificate in chain))
 
 
-def verify_path(path: Sequence[x509.Certificate], judge_leaf: Callable[[x509.Certificate], Judged]) -> Judged:
+def verify_path(
+    path: Sequence[x509.Certificate],
+    judge_leaf: Callable[[x509.Certificate], Judged],
+    leaf_critical: frozenset[x509.ObjectIdentifier] = _LEAF_CRITICAL,
+) -> Judged:
     """Verify that each certificate of *path* (leaf first, what is trusted last) is certified by the next.
 
-    Returns what *judge_leaf* does, which raises SignatureError like this; times are not judged.
+    *leaf_critical*: critical extensions that *judge_leaf* understands. Returns what that does, which raises
+    SignatureError like this; times are not judged.
     """
     if len(path) > MAX_CHAIN + 1:
         raise SignatureError(f"the chain has more than {MAX_CHAIN} certificates")
@@ -133,7 +139,7 @@ def verify_path(path: Sequence[x509.Certificate], judge_leaf: Callable[[x509.Cer
         try:
             if depth + 1 < len(path):
                 _check_issued(certificate, path[depth + 1])
-            _check_form(certificate)
+            _check_form(certificate, frozenset() if depth else leaf_critical)
             if depth:
                 _check_authority(certificate, below=depth - 1)
             else:
@@ -154,7 +160,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 def signing_key(certificate: x509.Certificate) -> DeviceKey:
     """The key in a certificate, whoever made that. Raises SignatureError unless it is a P-256 or Ed25519 key."""
-    key = _public_key(certificate)
+    key = public_key(certificate)
     try:
         return DeviceKey.from_spki(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     except DecodeError as error:
@@ -168,13 +174,29 @@ def validity(certificate: x509.Certificate) -> Validity:
     return Validity(_name(certificate), from_ns, to_ns)
 
 
+def find_extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
+    """The extension of this kind, or None. Raises SignatureError where the extensions cannot be read."""
+    try:
+        return _extensions(certificate).get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
+    """The key in a certificate, of any kind. Raises SignatureError where it cannot be read."""
+    try:
+        return certificate.public_key()
+    except _UNREADABLE:
+        raise SignatureError("has a key that cannot be read") from None
+
+
 def _name(certificate: x509.Certificate) -> str:
     return f"the certificate with serial number {certificate.serial_number:x}"
 
 
 def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    key_id = _extension(certificate, x509.AuthorityKeyIdentifier)
-    issuer_id = _extension(issuer, x509.SubjectKeyIdentifier)
+    key_id = find_extension(certificate, x509.AuthorityKeyIdentifier)
+    issuer_id = find_extension(issuer, x509.SubjectKeyIdentifier)
     if key_id and key_id.key_identifier and issuer_id and key_id.key_identifier != issuer_id.digest:
         raise SignatureError("names another issuer's key (authority key identifier)")
     if certificate.signature_algorithm_oid not in _ALGORITHMS:
@@ -187,27 +209,26 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> No
         raise SignatureError("was not issued by the next one, or the maker's CA") from None
 
 
-def _check_form(certificate: x509.Certificate) -> None:
-    """What holds for every certificate, whatever it is for."""
-    understood = _UNDERSTOOD | ({x509.ExtendedKeyUsage.oid} if not _is_authority(certificate) else set())
+def _check_form(certificate: x509.Certificate, critical: frozenset[x509.ObjectIdentifier] = frozenset()) -> None:
+    """What holds for every certificate, whatever it is for. *critical*: understood beside what always is."""
     for extension in _extensions(certificate):
         if extension.oid == x509.NameConstraints.oid:
             raise SignatureError("has name constraints, which are not understood here")
-        if extension.critical and extension.oid not in understood:
+        if extension.critical and extension.oid not in _UNDERSTOOD | critical:
             raise SignatureError(f"has a critical extension that is not understood ({extension.oid.dotted_string})")
 
 
 def _check_authority(certificate: x509.Certificate, below: int) -> None:
     """It may certify others, with *below* intermediates under it."""
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = find_extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         raise SignatureError("is not a CA's (basic constraints)")
     if constraints.path_length is not None and constraints.path_length < below:
         raise SignatureError(f"allows {constraints.path_length} intermediates under it, and there are {below}")
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = find_extension(certificate, x509.KeyUsage)
     if usage is None or not usage.key_cert_sign:
         raise SignatureError("is not for signing certificates (key usage)")
-    key = _public_key(certificate)
+    key = public_key(certificate)
     if not isinstance(key, Ed25519PublicKey) and not _is_strong(key):
         raise SignatureError("has a key of a kind or size that is not accepted of a CA")
 
@@ -223,10 +244,10 @@ def _leaf_key(certificate: x509.Certificate, device_id: str) -> DeviceKey:
     """The signing key of this device, in a certificate that is for nothing else."""
     if _is_authority(certificate):
         raise SignatureError("is a CA's (basic constraints), not a device's")
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = find_extension(certificate, x509.KeyUsage)
     if usage is None or not usage.digital_signature or usage.key_cert_sign:
         raise SignatureError("is not for signatures, or not for them alone (key usage)")
-    uses = _extension(certificate, x509.ExtendedKeyUsage)
+    uses = find_extension(certificate, x509.ExtendedKeyUsage)
     if uses is not None and not _SIGNING_USES & set(uses):
         raise SignatureError("is for something else than signing data (extended key usage)")
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
@@ -241,7 +262,7 @@ def judge_time_stamper(certificate: x509.Certificate) -> None:
     """Raises SignatureError unless a certificate is for time stamps and nothing else (spec/timestamp.md)."""
     if _is_authority(certificate):
         raise SignatureError("is a CA's (basic constraints), not that of a time-stamp authority's key")
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = find_extension(certificate, x509.KeyUsage)
     if usage and not (usage.digital_signature or usage.content_commitment):
         raise SignatureError("is not for signatures (key usage)")
     if usage and (usage.key_cert_sign or usage.crl_sign):
@@ -249,19 +270,12 @@ def judge_time_stamper(certificate: x509.Certificate) -> None:
     uses = [found for found in _extensions(certificate) if found.oid == x509.ExtendedKeyUsage.oid]
     if not uses or not uses[0].critical or list(uses[0].value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise SignatureError("is not for time stamps alone: its extended key usage must be that, and critical")
-    if not _is_strong(_public_key(certificate)):
+    if not _is_strong(public_key(certificate)):
         raise SignatureError("has a key of a kind or size that is not accepted of a time-stamp authority")
 
 
-def _public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
-    try:
-        return certificate.public_key()
-    except _UNREADABLE:
-        raise SignatureError("has a key that cannot be read") from None
-
-
 def _is_authority(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = find_extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
@@ -270,10 +284,3 @@ def _extensions(certificate: x509.Certificate) -> x509.Extensions:
         return certificate.extensions
     except _UNREADABLE:
         raise SignatureError("has an extension that cannot be read, or one twice") from None
-
-
-def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
-    try:
-        return _extensions(certificate).get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

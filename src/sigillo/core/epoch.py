@@ -166,12 +166,13 @@ def encode_seal(seal: Seal, epoch_id: bytes, sign: Callable[[bytes], bytes]) -> 
     return encoded
 
 
-def configuration_hash(files: Mapping[str, bytes]) -> bytes:
-    """Configuration tree hash, 32 bytes: relative path → content (of a private key: its DER SubjectPublicKeyInfo)."""
-    digest = hashlib.sha256(domain("configuration") + len(files).to_bytes(8, "big"))
-    for name, content in sorted((name.encode("utf-8"), content) for name, content in files.items()):
-        digest.update(len(name).to_bytes(8, "big") + name + hashlib.sha256(content).digest())
-    return digest.digest()
+def configuration_hash(digests: Mapping[str, bytes]) -> bytes:
+    """Configuration tree hash, 32 bytes: relative path → SHA-256 of the content (of a private key: of its DER
+    SubjectPublicKeyInfo)."""
+    tree = hashlib.sha256(domain("configuration") + len(digests).to_bytes(8, "big"))
+    for name, digest in sorted((name.encode("utf-8"), digest) for name, digest in digests.items()):
+        tree.update(len(name).to_bytes(8, "big") + name + digest)
+    return tree.digest()
 
 
 def _countersignature(value: object) -> Countersignature:

@@ -50,6 +50,14 @@ class AccusationError(SigilloError):
         self.reason = reason
 
 
+class AttestationError(SigilloError):
+    """Attestation evidence, an endorsement or an event log is readable and does not show what it is for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class PolicyError(SigilloError):
     """A policy cannot be used; `field` is the key in the file that its author has to change (exit code 2)."""
 

@@ -1,0 +1,118 @@
+"""How this implementation reads the vectors of what a TPM says: raises what a reader must, or compares."""
+
+from sigillo.core import attestation, endorsement, event_log, ima, launch
+from sigillo.core.certificate import decode_certificate
+from sigillo.core.epoch import configuration_hash
+from sigillo.core.mark import Checkpoint
+from sigillo.core.quote import LAUNCH_PCR, Quote, Subject, verify_quote
+from sigillo.core.tpm import decode_attestation_key
+from tests.vector.read_log import Fields, hexadecimal
+
+
+def read_quote(fields: Fields) -> None:
+    nonce = hexadecimal(fields, "nonce") if "nonce" in fields else None
+    checkpoint = Checkpoint(int(fields["checkpoint_size"]), hexadecimal(fields, "checkpoint_root"))
+    values = hexadecimal(fields, "pcrs")
+    found = verify_quote(
+        decode_attestation_key(hexadecimal(fields, "key")),
+        hexadecimal(fields, "quote"),
+        hexadecimal(fields, "signature"),
+        Subject(hexadecimal(fields, "epoch_id"), checkpoint, nonce),
+        [values[at : at + 32] for at in range(0, len(values), 32)],
+    )
+    clock = found.clock
+    assert (str(clock.clock_ms), str(clock.reset_count), str(clock.restart_count)) == tuple(
+        fields[key] for key in ("clock", "reset_count", "restart_count")
+    )
+    assert (str(clock.safe).lower(), str(found.firmware)) == (fields["safe"], fields["firmware"])
+    assert found.key.name.hex() == fields["key_name"]
+
+
+def read_attestation(fields: Fields) -> None:
+    data = hexadecimal(fields, "object")
+    evidence = attestation.decode_attestation(data)
+    found = _verified(evidence, fields)
+    assert evidence.object_hash.hex() == fields["object_hash"]
+    assert attestation.encode_attestation(evidence) == data
+    assert str(found.clock.clock_ms) == fields["clock"]
+    assert found.subject.epoch_id.hex() == fields["epoch_id"]
+    checkpoint = found.subject.checkpoint
+    assert (str(checkpoint.size), checkpoint.root.hex()) == (fields["checkpoint_size"], fields["checkpoint_root"])
+
+
+def _verified(evidence: attestation.AttestationEvidence, fields: Fields) -> Quote:
+    key_name = hexadecimal(fields, "key_name")
+    if "nonce" in fields:
+        return attestation.verify_answer(evidence, key_name, hexadecimal(fields, "nonce"))
+    return attestation.verify_periodic(evidence, key_name)
+
+
+def read_registration(fields: Fields) -> None:
+    signed = endorsement.decode_registration(hexadecimal(fields, "object"))
+    registrar = hexadecimal(fields, "registrar")
+    key = endorsement.verify_registration(signed, registrar, fields["identity"])
+    root = endorsement.EndorsementRoot("maker", decode_certificate(hexadecimal(fields, "root")), software=True)
+    found = endorsement.verify_endorsement(signed.registration.chain, root)
+    assert key.name.hex() == fields["key_name"]
+    assert found.fingerprint.hex() == fields["ek"]
+    assert str(signed.registration.time_ns) == fields["time"]
+
+
+def read_event_log(fields: Fields) -> None:
+    log = event_log.decode_event_log(hexadecimal(fields, "log"))
+    pcrs = {int(name[4:]): bytes.fromhex(value) for name, value in fields.items() if name.startswith("pcr_")}
+    quoted = [pcrs.get(index, event_log.ZERO) for index in range(24)]
+    event_log.check_replay(log.events, quoted, range(24) if "events" in fields else pcrs)
+    assert str(len(log.events)) == fields["events"]
+    if len(log.algorithms) == 1:
+        assert event_log.encode_event_log(log.events).hex() == fields["log"]
+
+
+def read_closure(fields: Fields) -> None:
+    data = hexadecimal(fields, "object")
+    closure = launch.decode_closure(data)
+    assert launch.encode_closure(closure) == data
+    assert closure.object_hash.hex() == fields["object_hash"]
+    assert str(len(closure.members)) == fields["files"]
+    configuration = {m.name: m.digest for m in closure.members if m.role is launch.Role.CONFIGURATION}
+    assert configuration_hash(configuration).hex() == fields["configuration"]
+
+
+def read_launch_log(fields: Fields) -> None:
+    data = hexadecimal(fields, "log")
+    pcr = hexadecimal(fields, "pcr_13") if "pcr_13" in fields else _replayed(data)
+    found = launch.verify_launch_log(data, pcr)
+    assert (found.epoch_id.hex(), found.event.closure_hash.hex()) == (fields["epoch_id"], fields["closure_hash"])
+    assert (str(found.launches), str(found.event.epoch_number)) == (fields["launches"], fields["epoch_number"])
+    events = launch.decode_launch_log(data).events
+    for event in events:
+        decoded = launch.decode_launch_event(event)
+        assert decoded is not None
+        assert launch.encode_launch_event(decoded) == event
+
+
+def _replayed(data: bytes) -> bytes:
+    return event_log.replay(launch.decode_launch_log(data).events)[LAUNCH_PCR]
+
+
+def read_ima(fields: Fields) -> None:
+    data = hexadecimal(fields, "list")
+    if "pcr_10" not in fields:
+        ima.decode_measurements(data)
+        return
+    pcrs = [hexadecimal(fields, f"pcr_{index}") for index in range(ima.IMA_PCR + 1)]
+    found = ima.verify_measurements(data, pcrs)
+    assert str(len(found)) == fields["measurements"]
+    assert found[-1].path_bytes.hex() == fields["last"]
+    assert str(sum(measurement.violated for measurement in found)) == fields["violations"]
+
+
+TPM_READERS = {
+    "quote": read_quote,
+    "attestation-evidence": read_attestation,
+    "registration": read_registration,
+    "event-log": read_event_log,
+    "closure": read_closure,
+    "launch-log": read_launch_log,
+    "ima": read_ima,
+}
