@@ -177,7 +177,7 @@ def refused() -> dict[str, Case]:
         "extended-usage-other": form("Other", "not for time stamps alone", further=[(uses([signs]), True)]),
         "is-a-ca": form(
             "CA",
-            "a critical extension",
+            "is a CA",
             "RFC 3161 does not say",
             constraints=x509.BasicConstraints(ca=True, path_length=None),
         ),
