@@ -34,7 +34,8 @@ _TRIES = ("--mount", "--pid", "--fork", "--uts", "--ipc")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What must not matter to the result; `--vary` changes one after the other."""
+    """What must not matter to the result; `--vary` changes one after the other. `environment`: of the steps, not of
+    unpacking, since dpkg-source does not run under another clock."""
 
     user: int = USER
     umask: str = "022"
@@ -80,7 +81,8 @@ def build_in(
     place.parent.mkdir(parents=True, exist_ok=True)
     for one in (inside, *inside.rglob("*")):
         os.chown(one, conditions.user, conditions.user, follow_symlinks=False)
-    steps = (f"(cd {shlex.quote(path)} && exec sh -ec {shlex.quote(step)})" for step in recipe.steps)
+    changed = shlex.join(f"{name}={value}" for name, value in conditions.environment.items())
+    steps = (f"(cd {shlex.quote(path)} && exec env {changed} sh -ec {shlex.quote(step)})" for step in recipe.steps)
     script = "\n".join([f"umask {conditions.umask}", *_unpack(recipe, source, path), *steps])
     run_in(root, ["sh", "-exc", script], recipe, conditions, journal, allow_network=allow_network)
     return place
@@ -97,7 +99,7 @@ def run_in(
     output: Path | None = None,
 ) -> None:
     """Run a program in *root*, shut in. Raises BuildError, OSError."""
-    variables = {**environment_of(recipe), **conditions.environment}
+    variables = environment_of(recipe)
     user = str(conditions.user)
     command = [
         "unshare",
