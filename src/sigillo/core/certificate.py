@@ -98,8 +98,8 @@ def decode_authority(der: bytes) -> x509.Certificate:
     """The certificate of a maker's CA, of the form that spec/certificate.md asks of one. Raises DecodeError."""
     certificate = decode_certificate(der)
     try:
-        _check_form(certificate)
         _check_authority(certificate, below=0)
+        _check_form(certificate)
     except SignatureError as error:
         raise DecodeError("certificate", error.reason) from error
     return certificate
