@@ -140,3 +140,10 @@ def test_any_bytes_are_sections_or_refused(data: st.DataObject) -> None:
         sections(bytes(head[: data.draw(st.integers(0, len(head)))]))
     except DecodeError:
         return
+
+
+def test_a_section_table_beyond_any_file_is_refused(tmp_path: Path) -> None:
+    data = bytearray(program(tmp_path / "p"))
+    data[0x28:0x30] = (2**64 - 64).to_bytes(8, "little")
+    with pytest.raises(DecodeError, match="section table leads out of the file"):
+        sections(bytes(data))

@@ -22,6 +22,8 @@ def sections(data: bytes) -> dict[str, bytes]:
         size, count, names = struct.unpack_from("<HHH", data, 0x3A)
         if size != 64 or count > _MAX or names >= count:
             raise DecodeError("ELF", "its section table is not of this form")
+        if table + count * size > len(data):
+            raise DecodeError("ELF", "its section table leads out of the file")
         headers = [struct.unpack_from("<IIQQQQ", data, table + number * size) for number in range(count)]
     except struct.error:
         raise DecodeError("ELF", "is cut short") from None

@@ -103,4 +103,6 @@ class Witness:
     def _accuse(self, known: SignedCheckpoint, other: SignedCheckpoint) -> None:
         """Two roots of one size, both signed by the log: proof for everybody."""
         notes = {"first": encode_checkpoint(known), "second": encode_checkpoint(other)}
-        self.memory.accuse(known.head.origin, encode_accusation(Accusation("checkpoints", notes, {"prefix": (), "rest": ()})))
+        self.memory.accuse(
+            known.head.origin, encode_accusation(Accusation("checkpoints", notes, {"prefix": (), "rest": ()}))
+        )
