@@ -130,7 +130,7 @@ def test_root_whose_pinned_packages_the_mirror_lacks(debian: Path, place: Path) 
         with pytest.raises(BuildError, match=r"libssl\S* 3\.0\.17-1~deb12u2: the mirror has it no more"):
             make_root(plan, apt, Shelf((), "", journal), folder / "none", journal)
         (folder / "root").mkdir()
-        tar = kept_root(plan, apt, Shelf((DEBS,), "", journal), KEEP, folder / "root", journal)
+        tar = kept_root(plan, apt, Shelf((DEBS,), "", journal), KEEP, folder / "root", journal=journal)
     assert tar.with_name("root.txt").read_bytes() == (debian / "root.txt").read_bytes()
 
 

@@ -164,7 +164,7 @@ class Settings:
     def _check_tsa(self, where: str) -> None:
         _require(len(self.tsa) <= MAX_TSAS, where, "tsa", f"must be at most {MAX_TSAS} time-stamp authorities")
         for tsa in self.tsa:
-            _require(_is_url(tsa.url), where, "tsa", f"{tsa.url!r} must be an http:// or https:// address")
+            _require(_is_url(tsa.url, query=True), where, "tsa", f"{tsa.url!r} must be an http:// or https:// address")
             named = 1 <= len(tsa.name.encode()) <= 255 and tsa.name.isprintable()
             _require(named, where, "tsa", f"{tsa.url} must have a printable name of 1 to 255 bytes")
             absolute = not tsa.certificates or tsa.certificates.startswith("/")
@@ -355,12 +355,14 @@ def witness_address(where: str, url: str, vkey: str) -> WitnessAddress:
         raise BrokerError(f"{where}: witness {url}: {error}; ask the witness for its vkey") from None
 
 
-def _is_url(url: str) -> bool:
+def _is_url(url: str, *, query: bool = False) -> bool:
+    """Whether it is an HTTP address without user and fragment; *query*: it may have a query."""
     try:
         parts = urlsplit(url)
-        return bool(_URL.fullmatch(url) and parts.hostname and parts.port != 0) and not (parts.query or parts.fragment)
+        whole = bool(_URL.fullmatch(url) and parts.hostname) and parts.port != 0 and parts.username is None
     except ValueError:
         return False
+    return whole and not parts.fragment and (query or not parts.query)
 
 
 def _is_address(listen: str) -> bool:

@@ -19,8 +19,8 @@ from sigillo.build.error import BuildError
 from sigillo.build.facts import Compared, Facts, Varied, encode_facts
 from sigillo.build.file import checksums, sha256_of
 from sigillo.build.journal import Journal, Progress
-from sigillo.build.package import Shelf, machine_snapshot
 from sigillo.build.openpgp import primary_keys
+from sigillo.build.package import Shelf, machine_snapshot
 from sigillo.build.recipe import Pin, Recipe, RootPlan, decode_recipe, files_of, with_keys
 from sigillo.build.root import kept_root, read_root, unpacked
 from sigillo.build.source import Origins, VerifiedSource, copy_plain, verified_source
@@ -96,10 +96,11 @@ def with_root(order: Order, path: Path) -> Order:
 def build(order: Order, out: Path, options: Options, progress: Progress) -> Facts:
     """Build *order* into the new folder *out*. Raises BuildError, OSError; then *out* does not exist."""
     with workspace(out) as (made, scratch):
-        return build_into(order, made, scratch, options, progress, out.with_name(f"{out.name}.failed.log"))
+        failed = out.with_name(f"{out.name}.failed.log")
+        return build_into(order, made, scratch, options, progress=progress, failed=failed)
 
 
-def build_into(order: Order, made: Path, scratch: Path, options: Options, progress: Progress, failed: Path) -> Facts:
+def build_into(order: Order, made: Path, scratch: Path, options: Options, *, progress: Progress, failed: Path) -> Facts:
     """Build *order* into the folder *made*. *scratch*: a folder for what is thrown away; *failed*: where the log goes
     if the build fails. Raises BuildError, OSError."""
     if os.geteuid() != 0:
@@ -180,7 +181,7 @@ class _Build:
         shelf = Shelf(self._options.caches, snapshot, self._journal)
         folder = self._scratch / "root"
         folder.mkdir()
-        return kept_root(self._order.plan, self._apt, shelf, self._options.keep, folder, self._journal)
+        return kept_root(self._order.plan, self._apt, shelf, self._options.keep, folder, journal=self._journal)
 
     def _build_once(self, root: Path, source: VerifiedSource, conditions: Conditions, to: Path) -> dict[str, str]:
         """Build, and copy the outputs into the new folder *to*. Returns name → SHA-256."""

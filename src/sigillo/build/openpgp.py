@@ -67,7 +67,9 @@ def primary_keys(keyring: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="sigillo-gpg-") as home:
         command = ["gpg", "--homedir", home, "--batch", "--with-colons", "--show-keys", "--", str(keyring)]
         try:
-            said = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).stdout.decode("utf-8", "replace")
+            said = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).stdout.decode(
+                "utf-8", "replace"
+            )
         except FileNotFoundError:
             raise BuildError("gpg is not installed: apt-get install gpg") from None
     records = [line.split(":") for line in said.splitlines()]

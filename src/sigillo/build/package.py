@@ -28,7 +28,7 @@ _TIMEOUT_S = 30
 
 
 class Shelf:
-    """Where packages come from that the mirror has no more. `cache`: folders with `.deb` files; `snapshot`: URL or empty."""
+    """Where packages come from that the mirror has no more. *cache*: folders of packages; *snapshot*: URL or empty."""
 
     def __init__(self, cache: Sequence[Path], snapshot: str, journal: Journal) -> None:
         self._cache, self._snapshot, self._journal = tuple(cache), snapshot.rstrip("/"), journal

@@ -57,7 +57,7 @@ def order_of(made: Build, folder: Path) -> Order:
 
 
 def rebuild(
-    made: Build, folder: Path, out: Path, scratch: Path, options: Options, progress: Progress, failed: Path
+    made: Build, folder: Path, out: Path, scratch: Path, *, options: Options, progress: Progress, failed: Path
 ) -> Remade:
     """Rebuild one build of a manifest that lies in *folder* into the folder *out*, and compare.
 
@@ -65,7 +65,7 @@ def rebuild(
     Raises BuildError, also where the source is not the manifest's; OSError.
     """
     order = order_of(made, folder)
-    facts = build_into(order, out, scratch, options, progress, failed)
+    facts = build_into(order, out, scratch, options, progress=progress, failed=failed)
     _same_source(made, facts.build)
     outputs, differences = [], {}
     for output in made.outputs:

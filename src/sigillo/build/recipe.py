@@ -59,7 +59,7 @@ class Source:
 
 @dataclass(frozen=True, order=True)
 class Pin:
-    """One very package: name, version, SHA-256 of the `.deb` in hex; that is empty where the signed index may say it."""
+    """One very package: name, version, SHA-256 of the `.deb` in hex; empty where the signed index may say it."""
 
     package: str
     version: str

@@ -1,4 +1,4 @@
-"""The root in which is built: made anew by mmdebstrap from packages whose hashes are known (spec/recipe.md, `[root]`)."""
+"""The root in which is built: made by mmdebstrap from packages whose hashes are known (spec/recipe.md, `[root]`)."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def make_root(plan: RootPlan, apt: Apt, shelf: Shelf, folder: Path, journal: Jou
     return tar
 
 
-def kept_root(
-    plan: RootPlan, apt: Apt, shelf: Shelf, keep: Path | None, folder: Path, journal: Journal
-) -> Path:
+def kept_root(plan: RootPlan, apt: Apt, shelf: Shelf, keep: Path | None, folder: Path, *, journal: Journal) -> Path:
     """As `make_root`; where *keep* is a folder, a root that was made there from the very same inputs is used again."""
     if keep is None:
         return make_root(plan, apt, shelf, folder, journal)

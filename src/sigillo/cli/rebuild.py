@@ -77,7 +77,9 @@ def command(  # noqa: PLR0917  # click passes them by name
             place = scratch / str(number)
             place.mkdir()
             folder = manifest.resolve().parent
-            remade.append(rebuild(build, folder, made / build.name, place, options, _say, failed))
+            remade.append(
+                rebuild(build, folder, made / build.name, place, options=options, progress=_say, failed=failed)
+            )
         if signer is not None and name is not None:
             statement = RebuildStatement(name, signed.sha256, int(time.time()), tuple(one.rebuilt for one in remade))
             (made / STATEMENT).write_bytes(_encoded(statement, signed, signer))
