@@ -33,6 +33,7 @@ from sigillo.log.public import PublicLog
 from sigillo.tsa.folder import LocalTsa
 from sigillo.tsa.server import TsaServer
 
+from ..port import free_port
 from ..tsa.local import running
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -44,12 +45,6 @@ PATIENCE_S = 60.0
 pytestmark = pytest.mark.skipif(
     not PLUGIN.exists() or MOSQUITTO is None, reason="needs Mosquitto and the plugin: make setup plugin"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Up:
