@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -286,6 +287,28 @@ def test_a_reload_starts_a_new_epoch(up: Up, of: str) -> None:
     up.stop()
     assert [event["reason"] for event in up.events("ended")] == ["reload", "stop"]
     assert statement(up, 2).previous.ended is HowEnded.CLEAN
+
+
+def test_a_reload_in_the_middle_of_the_start_is_no_end(up: Up) -> None:
+    """Everything will be read in a moment anyway."""
+    up.folder.path.mkdir()
+    os.mkfifo(up.folder.settings)
+    settings: list[int] = []
+
+    def is_read() -> bool:
+        """Whether `up` has opened the settings, and waits for what they say."""
+        with contextlib.suppress(OSError):  # nobody reads yet
+            settings.append(os.open(up.folder.settings, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(settings)
+
+    with up.log.open("wb") as log:
+        process = up.process = subprocess.Popen(up.command(), stdout=log, stderr=log)
+    up.wait(lambda: is_read() or process.poll() is not None)
+    process.send_signal(signal.SIGHUP)
+    os.write(settings[0], b"no settings")
+    os.close(settings[0])
+    assert process.wait(PATIENCE_S) == 2, up.log.read_text()
+    assert "sigillo.toml" in up.log.read_text()
 
 
 def test_many_reloads_at_once_kill_nothing(up: Up) -> None:

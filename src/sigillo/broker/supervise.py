@@ -91,8 +91,9 @@ class Supervisor:
                 self._epoch(plan)
         finally:
             self._stop_all()
-            for number in (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD):
+            for number in (*_STOP_SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing is left to reload
             signal.set_wakeup_fd(-1)
         return not self._failed
 
