@@ -7,7 +7,8 @@ import socket
 from typing import Final
 
 _PORTS: Final = range(20_000, 32_000)
-"""Below those that the kernel gives to connections: one of them would be taken between two starts of a service."""
+"""Below those that the kernel gives to connections: one of them may be taken between two starts of a service, or by the
+look whether it listens already, which the kernel then connects to itself."""
 
 _claims: Final[list[socket.socket]] = []
 
