@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -15,14 +17,35 @@ NOBODY = Account("nobody", 65534, 65534)
 BY_SIGTERM, GAVE_UP = int(signal.SIGTERM), FAILED << 8
 
 
+BEGINS_SLOWLY = """\
+import signal, time
+time.sleep(0.2)
+signal.signal(signal.SIGTERM, lambda *_: exit(0))
+signal.pause()
+"""
+
+
+def make() -> Supervisor:
+    return Supervisor(Accounts(NOBODY, NOBODY, "a test"), os.open("/dev/null", os.O_RDONLY), lambda _event: None)
+
+
 def judged(*, broker: int, launcher: int, asked: bool, started: bool = False) -> bool:
     """Whether a run with these ends (as of `waitpid`) went well."""
-    supervisor = Supervisor(Accounts(NOBODY, NOBODY, "a test"), os.open("/dev/null", os.O_RDONLY), lambda _event: None)
+    supervisor = make()
     supervisor._stop_requested, supervisor._started = asked, started
     for name, status in (("broker", broker), ("launcher", launcher)):
         supervisor._running[name] = _Running(Child(name, 0), status=status)
     supervisor._judge([])
     return not supervisor._failed
+
+
+def test_a_broker_that_has_just_started_is_not_killed_by_its_stop() -> None:
+    supervisor = make()
+    with subprocess.Popen([sys.executable, "-c", BEGINS_SLOWLY]) as broker:
+        supervisor._running["broker"] = _Running(Child("broker", broker.pid))
+        supervisor._stop("broker")
+        assert supervisor._running["broker"].status == 0
+        broker.returncode = 0  # it was waited for
 
 
 def test_a_stop_early_in_a_start_is_no_failure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ from sigillo.log.public import PublicLog
 from sigillo.tsa.folder import LocalTsa
 from sigillo.tsa.server import TsaServer
 
+from ..port import free_port
 from ..tsa.local import running
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -44,12 +46,6 @@ PATIENCE_S = 60.0
 pytestmark = pytest.mark.skipif(
     not PLUGIN.exists() or MOSQUITTO is None, reason="needs Mosquitto and the plugin: make setup plugin"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Up:
@@ -66,12 +62,12 @@ class Up:
         always = ["up", self.folder.path, "--name", "localhost", "--listen", f"127.0.0.1:{self.port}"]
         return [*SIGILLO, *map(str, (*always, "--plugin", PLUGIN, "--http", self.http, *options))]
 
-    def start(self, *options: object) -> None:
+    def start(self, *options: object, until: str = "archive-linked") -> None:
         self.log.write_bytes(b"")
         with self.log.open("ab") as log:
             command = self.command("--on-bad-clock", "mark-unsynchronised", "--json", *options)
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.wait_for("archive-linked")
+        self.wait_for(until)
 
     def run(self, *options: object, expect: int) -> str:
         """One that is to end by itself; its output."""
@@ -81,7 +77,7 @@ class Up:
         return done.stdout + done.stderr
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
-        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
+        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
         return [event for event in map(json.loads, lines) if name in ("", event["event"])]
 
     def wait_for(self, name: str, count: int = 1) -> None:
@@ -96,10 +92,10 @@ class Up:
     def end(self, expect: int) -> None:
         """Wait for the end of `up`, and see that nothing of it is left."""
         assert self.process is not None
-        children = self.children()
+        left = self.pids()  # some may have ended, so that nobody can tell whose they are
         assert self.process.wait(PATIENCE_S) == expect, self.log.read_text()
         self.process = None
-        assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
+        assert not any(Path(f"/proc/{pid}").exists() for pid in left)
         assert "Traceback" not in self.log.read_text()
 
     def stop(self, number: signal.Signals = signal.SIGTERM, expect: int = 0) -> None:
@@ -107,18 +103,25 @@ class Up:
         self.process.send_signal(number)
         self.end(expect)
 
-    def children(self) -> dict[str, int]:
-        """Process ids by role. The launcher has the handshake's socket, the archive a connection."""
+    def pids(self) -> list[int]:
+        """Process ids of the children that have not ended, or nobody has seen end, in the order of their start."""
         assert self.process is not None
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        try:
+            listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+        return [int(pid) for pid in listed.split()]
+
+    def children(self) -> dict[str, int]:
+        """Process ids by role, while all live."""
         broker = self.events("broker-started")[-1]["pid"]
         # forked in this order: log, server and anchors where there are any, launcher, broker, archive; a later epoch's
         # launcher and broker come after the archive
-        log, *others = [int(pid) for pid in listed if int(pid) != broker]
+        log, *others = [pid for pid in self.pids() if pid != broker]
         served = {"server": others.pop(0)} if self.http else {}
         served |= {"anchors": others.pop(0)} if load(self.folder.settings).tsa else {}
         archive, launcher = (others[1], others[0]) if len(self.events("restarting")) == 0 else (others[0], others[1])
-        return {"broker": int(broker), "launcher": launcher, "archive": archive, "log": log, **served}
+        return {"broker": broker, "launcher": launcher, "archive": archive, "log": log, **served}
 
     def kill(self, role: str) -> None:
         os.kill(self.children()[role], signal.SIGKILL)
@@ -286,6 +289,28 @@ def test_a_reload_starts_a_new_epoch(up: Up, of: str) -> None:
     assert statement(up, 2).previous.ended is HowEnded.CLEAN
 
 
+def test_a_reload_in_the_middle_of_the_start_is_no_end(up: Up) -> None:
+    """Everything will be read in a moment anyway."""
+    up.folder.path.mkdir()
+    os.mkfifo(up.folder.settings)
+    settings: list[int] = []
+
+    def is_read() -> bool:
+        """Whether `up` has opened the settings, and waits for what they say."""
+        with contextlib.suppress(OSError):  # nobody reads yet
+            settings.append(os.open(up.folder.settings, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(settings)
+
+    with up.log.open("wb") as log:
+        process = up.process = subprocess.Popen(up.command(), stdout=log, stderr=log)
+    up.wait(lambda: is_read() or process.poll() is not None)
+    process.send_signal(signal.SIGHUP)
+    os.write(settings[0], b"no settings")
+    os.close(settings[0])
+    assert process.wait(PATIENCE_S) == 2, up.log.read_text()
+    assert "sigillo.toml" in up.log.read_text()
+
+
 def test_many_reloads_at_once_kill_nothing(up: Up) -> None:
     """A broker that has just started would die of the signal: one that comes early waits."""
     up.start()
@@ -293,11 +318,20 @@ def test_many_reloads_at_once_kill_nothing(up: Up) -> None:
     while len(up.events("started")) < 4:
         up.process.send_signal(signal.SIGHUP)
         time.sleep(0.01)
-    up.wait(lambda: len(up.events("archive-linked")) > 1)
-    up.stop()
-    ended = up.events("ended")
-    assert [event["reason"] for event in ended] == ["reload"] * (len(ended) - 1) + ["stop"]
+    up.stop()  # at whatever it is just then
+    *earlier, last = [event["reason"] for event in up.events("ended")]
+    assert len(earlier) + 1 == len(up.events("started"))
+    assert set(earlier) == {"reload"} and last in ("reload", "stop")
     assert up.events("child-died") == []
+
+
+@pytest.mark.parametrize("moment", ["broker-started", "started"])
+def test_a_stop_early_in_a_start_still_ends_the_epoch(up: Up, moment: str) -> None:
+    """The broker may have no handler for SIGTERM yet: it gets the time."""
+    up.start(until=moment)
+    up.stop()
+    assert [(event["reason"], event["clean"]) for event in up.events("ended")] == [("stop", True)]
+    assert (up.folder.epochs / "0000000001.end.cose").exists()
 
 
 @pytest.mark.parametrize(

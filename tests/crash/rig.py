@@ -27,18 +27,14 @@ from sigillo.log.fsck import fsck
 from sigillo.log.incoming import submit
 from sigillo.log.reader import LogReader, read_vkey
 
+from ..port import free_port
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
 SIGILLO = [sys.executable, "-m", "sigillo.cli.main"]
 TARGETS = ("broker", "launcher", "log", "all", "early")
 PATIENCE_S = 60.0
 _WINDOW = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Seen:

@@ -27,6 +27,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from sigillo.device.folder import DeviceFolder, make_device_folder
 
+from ..port import free_port
+
 PATIENCE_S = 30
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
 READER = "reader"
@@ -206,12 +208,6 @@ def until(condition: object) -> None:
     while not condition():
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

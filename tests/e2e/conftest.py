@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from ..port import free_port
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SIGILLO = Path(sys.executable).with_name("sigillo")
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
@@ -110,12 +112,6 @@ class Tracker:
 
     def publish(self, operator: Operator, count: int) -> None:
         sigillo(*self.command(operator, count))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def export(operator: Operator, devices: list[str], target: Path, at_least: int) -> Path:

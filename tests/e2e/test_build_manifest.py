@@ -13,7 +13,8 @@ from sigillo.broker.configuration import file_hash
 
 from ..adversary.builder import MOSQUITTO, manifest_of, sha256, signed_manifest
 from ..adversary.built import rebuilt_by
-from .conftest import ALONE, PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, free_port, sigillo
+from ..port import free_port
+from .conftest import ALONE, PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, sigillo
 
 BROKER = Path("/usr/sbin/mosquitto")
 

@@ -21,7 +21,8 @@ from sigillo.core.mark import decode_mark
 from sigillo.device.misbehaviour import GARBAGE
 from tests.device.plain_broker import until
 
-from .conftest import PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, free_port, sigillo, trust
+from ..port import free_port
+from .conftest import PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, sigillo, trust
 
 ROOM_FOR_THE_MARK = 4096
 YEAR_NS = 365 * 86_400 * 10**9

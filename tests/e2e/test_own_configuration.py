@@ -19,7 +19,8 @@ from sigillo.core.epoch import decode_statement
 from sigillo.core.statement import EpochStatement, PrincipalSource
 from sigillo.x509 import new_key, private_pem
 
-from .conftest import PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, free_port, sigillo, trust
+from ..port import free_port
+from .conftest import PATIENCE_S, PLUGIN, SIGILLO, Operator, Tracker, export, sigillo, trust
 
 MAIN = """\
 # As Debian has it

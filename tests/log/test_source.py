@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sigillo import disk
 from sigillo.core.entry import Kind
 from sigillo.core.mark import Checkpoint
 from sigillo.core.statement import HowEnded
+from sigillo.log.cursor import SpoolCursor
 from sigillo.log.error import LogError
 
 from ..adversary.device import ed25519_key
@@ -222,6 +224,46 @@ def test_a_deleted_segment_ends_the_epoch(operator: Operator) -> None:
     operator.segment_path(1).unlink()
     operator.run()
     assert len(logged(operator)) == first
+
+
+def before_it_is_opened(monkeypatch: pytest.MonkeyPatch, path: Path, change: Callable[[], None]) -> None:
+    """Between the look into the folder and the look into the segment *path*, something happens."""
+    look = SpoolCursor._begins_in_time
+
+    def changed(cursor: SpoolCursor, segment: Path) -> int:
+        if segment == path and path.exists():
+            change()
+            path.unlink()
+        return look(cursor, segment)
+
+    monkeypatch.setattr(SpoolCursor, "_begins_in_time", changed)
+
+
+def test_a_prepared_segment_may_go_while_the_log_looks(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clean end: the plugin writes it, then removes the prepared segment, behind the back of the log."""
+    operator.start()
+    operator.mark(2)
+    prepared = operator.segment_path(1)
+    prepared.touch()
+    before_it_is_opened(monkeypatch, prepared, operator.end)
+    with operator.open() as log:
+        while log.round():
+            pass
+        assert log.findings == []
+    assert not prepared.exists()
+    assert logged(operator) == [(S, 1, 0), (M, 1, 1), (M, 1, 2), (E, 1, 2), (H, 1, 2)]
+    check(operator)
+
+
+def test_a_segment_that_is_gone_on_in_may_not_go(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator.start()
+    operator.mark(100)
+    before_it_is_opened(monkeypatch, operator.segment_path(1), operator.segment_path(2).unlink)
+    with operator.open() as log:
+        while log.round():
+            pass
+        (finding,) = log.findings
+    assert "it goes on in a segment that is not there" in finding
 
 
 def logged_first_segment(operator: Operator) -> tuple[Any, ...]:

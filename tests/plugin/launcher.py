@@ -21,6 +21,8 @@ from sigillo.core.epoch import EpochEnd, SignedStatement, decode_epoch_end
 from sigillo.core.mark import Checkpoint, SignedMark, decode_mark
 from sigillo.core.spool import Segment, decode_segment
 
+from ..port import free_port
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGIN = CHECKOUT / "build" / "plugin" / "sigillo.so"
 MOSQUITTO = "/usr/sbin/mosquitto"
@@ -56,12 +58,6 @@ def wait_until(condition: object, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S} s"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

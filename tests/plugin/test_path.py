@@ -21,7 +21,8 @@ from paho.mqtt.properties import Properties
 
 from sigillo.core.statement import Carrier, MarkedFilter
 
-from .launcher import MOSQUITTO, Broker, broker, free_port, wait_until
+from ..port import free_port
+from .launcher import MOSQUITTO, Broker, broker, wait_until
 from .peer import PATIENCE_S, TIME_MARK, Peer, Received
 
 EVERYTHING = "topic readwrite #\n"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.debian import fetch_source
-from tests.plugin.launcher import CHECKOUT, MOSQUITTO, free_port
+from tests.plugin.launcher import CHECKOUT, MOSQUITTO
+from tests.port import free_port
 
 PYTHON = "/usr/bin/python3"  # Debian's, for Debian's psutil
 TRIES = 3

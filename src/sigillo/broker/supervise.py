@@ -91,8 +91,9 @@ class Supervisor:
                 self._epoch(plan)
         finally:
             self._stop_all()
-            for number in (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD):
+            for number in (*_STOP_SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing is left to reload
             signal.set_wakeup_fd(-1)
         return not self._failed
 
@@ -374,9 +375,25 @@ class Supervisor:
 
     def _stop(self, name: str) -> None:
         """SIGTERM and, after much patience, SIGKILL."""
+        if name == "broker":
+            self._let_begin()
         if self._alive(name):
             self._running[name].child.send(signal.SIGTERM)
             self._wait(name)
+
+    def _let_begin(self) -> None:
+        """A broker that has just started would die of SIGTERM, and its epoch without an end: wait for its handler.
+
+        And a moment longer: a signal that comes before its main loop begins is forgotten there.
+        """
+        deadline = time.monotonic() + _STOP_PATIENCE_S["broker"]
+        caught_before = True
+        while self._alive("broker") and time.monotonic() < deadline:
+            caught = self._running["broker"].child.catches(signal.SIGTERM)
+            if caught and caught_before:
+                return
+            caught_before = caught
+            self._turn(_HANDLER_S)
 
     def _wait(self, name: str) -> None:
         deadline = time.monotonic() + _STOP_PATIENCE_S[name]

@@ -7,6 +7,7 @@ output has gone (click's way: nobody heard an answer).
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,9 @@ COMMANDS = {
     "witness": "Run a witness: cosign the logs of others.",
 }
 _EXTRAS = {"evidence": "archive", "release": "build"}
+_RELOADED = ("up",)
+"""SIGHUP asks them to read everything anew, and until they have read it there is nothing to do: it is ignored before
+their packages are loaded, which takes a while, until there is a handler."""
 _UNUSABLE, _INTERRUPTED = 2, 130
 
 
@@ -43,6 +47,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in _RELOADED:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             module = importlib.import_module(f"sigillo.cli.{cmd_name}")
         except ModuleNotFoundError as error:

@@ -120,8 +120,15 @@ class SpoolCursor:
         return False
 
     def _begins_in_time(self, path: Path) -> int:
-        """The size of a segment whose first record is not behind the wanted one; 0 where it has none."""
-        with path.open("rb") as file:
+        """The size of a segment whose first record is not behind the wanted one; 0 where it has none.
+
+        A prepared segment without a record has none, and none either where the plugin removes it before it is opened.
+        """
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return 0
+        with file:
             data = file.read(HEADER_SIZE + RECORD_HEADER_SIZE)
             header = decode_header(data)
             if (header.epoch, header.epoch_id) != (self._epoch, self._epoch_id):
