@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import TypeVar
 
 from sigillo.core.checkpoint import decode_checkpoint
 from sigillo.core.contradiction import Source, Tiles
@@ -15,6 +16,7 @@ from .device import Device
 from .log import Log, LoggedStory, logged
 from .story import Story
 
+Logged = TypeVar("Logged", bound=LoggedStory)
 Pair = tuple[bytes, bytes | Source, Policy]
 """Two evidence files, or one and the public files of a log; and the policy."""
 
@@ -27,7 +29,7 @@ def _twins() -> tuple[LoggedStory, LoggedStory]:
     return story, twin
 
 
-def copy_of(story: LoggedStory) -> LoggedStory:
+def copy_of(story: Logged) -> Logged:
     """Goes on by itself."""
     memo = {id(device): device for device in story.devices}
     for broker_key in (story.broker.log_private, story.broker.epoch and story.broker.epoch.key):
