@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,10 +227,14 @@ def test_statements_that_are_not_logged_or_others(honest: Operator) -> None:
     first.write_bytes(second.read_bytes())
     assert (fault(honest).check, fault(honest).place) == (7, str(first))
     first.write_bytes(kept)
-    (honest.epochs / "0000000003.cose").write_bytes(kept)  # the newest may wait
-    check(honest)
-    (honest.epochs / "0000000004.cose").write_bytes(kept)
-    assert (fault(honest).check, fault(honest).place) == (7, str(honest.epochs / "0000000003.cose"))
+    third, fourth = (honest.epochs / f"{number:010}.cose" for number in (3, 4))
+    third.write_bytes(kept)
+    assert (fault(honest).check, fault(honest).place) == (7, str(third))
+    honest.die()
+    honest.start()
+    check(honest)  # the newest may wait
+    fourth.write_bytes(kept)
+    assert (fault(honest).check, fault(honest).place) == (7, str(third))
 
 
 @pytest.mark.parametrize("lie", ["signature", "hole"])
@@ -240,6 +245,22 @@ def test_a_spool_that_does_not_follow(honest: Operator, lie: str) -> None:
         honest.mark(sequence=13)
     found = fault(honest)
     assert found.check == 7 and found.place.startswith(str(honest.spool)), found
+
+
+def test_a_log_from_a_backup_below_what_the_spool_has_seen(honest: Operator, tmp_path: Path) -> None:
+    """The epoch that the spool is of is not even logged there; a mark of it names a checkpoint that came later."""
+    honest.end()
+    honest.run()
+    shutil.copytree(honest.log, tmp_path / "backup")
+    honest.start()
+    honest.checkpoint = honest.run().head.checkpoint
+    honest.mark(1)
+    check(honest)
+    shutil.rmtree(honest.log)
+    shutil.copytree(tmp_path / "backup", honest.log)
+    found = fault(honest)
+    assert found.check == 7 and found.place.startswith(str(honest.segment_path())), found
+    assert "that is not of this log" in found.reason
 
 
 def test_another_mark_in_the_spool_than_in_the_log(honest: Operator) -> None:

@@ -19,6 +19,7 @@ from sigillo.core.checkpoint import SignedCheckpoint, decode_checkpoint, verify_
 from sigillo.core.entry import Kind, decode_entry
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError, MerkleError, SigilloError, SignatureError
+from sigillo.core.heads import encode_heads
 from sigillo.core.mark import decode_mark
 from sigillo.core.merkle import leaf_hash, subtree_root, tree_root
 from sigillo.core.note import LogKey
@@ -325,7 +326,22 @@ class _Check:
         )
 
     def _spool(self) -> None:
-        """7: what follows in the spool follows without hole; what is logged of it is the same there."""
+        """7: the spool of the newest epoch logged; and the statement that comes next, with its spool."""
+        history = self._history
+        self._spooled()
+        path = self._folder / "epochs" / f"{history.epoch + 1:010}.cose"
+        if not path.exists():
+            return
+        try:
+            if history.lacks_heads:
+                history.admit(Kind.HEADS, encode_heads(history.head_table().heads))
+            history.admit(Kind.EPOCH_STATEMENT, path.read_bytes())
+        except SigilloError as error:
+            raise Fault(7, str(path), str(error)) from None
+        self._spooled()
+
+    def _spooled(self) -> None:
+        """What follows in the spool follows without hole; what is logged of it is the same there."""
         history = self._history
         if history.epoch == 0:
             return
