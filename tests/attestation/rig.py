@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -31,15 +32,15 @@ def made(folder: Path) -> Path:
 @contextmanager
 def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The TPM of *folder*, from a reset to an orderly end."""
-    socket = software_tpm.socket_of(folder)
-    socket.unlink(missing_ok=True)
+    path = software_tpm.socket_of(folder)
+    path.unlink(missing_ok=True)
     words = software_tpm.command(folder)
     with subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             deadline = time.monotonic() + 20
-            while not socket.exists():
+            while not listens(path):
                 assert process.poll() is None, (folder / "swtpm.log").read_text()
                 assert time.monotonic() < deadline, "swtpm does not listen"
                 time.sleep(0.01)
@@ -48,6 +49,12 @@ def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)  # a test may have stopped it
                 process.terminate()
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody answers at the socket: there it is a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def link_to(folder: Path, timeout_s: float = 30.0) -> Link:
