@@ -40,7 +40,7 @@ def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     ) as process:
         try:
             deadline = time.monotonic() + 20
-            while not _listens(path):
+            while not listens(path):
                 assert process.poll() is None, (folder / "swtpm.log").read_text()
                 assert time.monotonic() < deadline, "swtpm does not listen"
                 time.sleep(0.01)
@@ -51,14 +51,10 @@ def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
                 process.terminate()
 
 
-def _listens(path: Path) -> bool:
-    """Whether somebody takes connections there: the name is there before that."""
+def listens(path: Path) -> bool:
+    """Whether somebody answers at the socket: there it is a moment earlier."""
     with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-    return True
+        return probe.connect_ex(str(path)) == 0
 
 
 def link_to(folder: Path, timeout_s: float = 30.0) -> Link:
