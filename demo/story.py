@@ -150,7 +150,7 @@ def start(story: Path, at: Addresses, services: list[Service]) -> None:
     services.append(Service(story, "witness", *witness, "--name", "witness.example/w1"))
     services[-1].wait_until_listening(at.witness)
     vkey = witness_key(story)
-    third = ["--tsa", f"http://{at.tsa}/", "--anchor-interval", "2"]
+    third = ["--tsa", f"http://{at.tsa}/", "--tsa-crl", f"http://{at.tsa}/crl", "--anchor-interval", "2"]
     third += ["--witness", f"http://{at.witness}={vkey}", "--cosign-interval", "1"]
     own = ["--name", "localhost", "--operator", OPERATOR, "--listen", at.broker, "--http", at.log]
     clock = ["--on-bad-clock", "mark-unsynchronised"]

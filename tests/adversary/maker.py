@@ -124,10 +124,23 @@ class Maker:
         )
         return [leaf, *self.above]
 
-    def revocations(self) -> bytes:
-        """A list of revoked certificates, DER, with none on it."""
+    def revocations(
+        self,
+        *revoked: x509.Certificate,
+        since: datetime.datetime = START,
+        reason: x509.ReasonFlags | None = None,
+        at: datetime.datetime = START,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    ) -> bytes:
+        """A list of revoked certificates, DER, as of *at*; *since* and *reason*: of each of them."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
-        builder = builder.last_update(START).next_update(START + DAY)
+        builder = builder.last_update(at).next_update(at + DAY)
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        for found in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(found.serial_number).revocation_date(since)
+            entry = entry.add_extension(x509.CRLReason(reason), critical=False) if reason else entry
+            builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.DER)
 
     def trust(self, hardware: bool = False) -> MakerTrust:

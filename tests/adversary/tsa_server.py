@@ -29,12 +29,16 @@ class Answer:
 
 @dataclass
 class TsaServer:
-    """Where it answers, what it was asked for, and how it answers: *answer* gets the imprint and the nonce."""
+    """Where it answers, what it was asked for, and how it answers: *answer* gets the imprint and the nonce.
+
+    *crl*: what is at /crl.
+    """
 
     tsa: Tsa
     url: str = ""
     requests: list[bytes] = field(default_factory=list)
     answer: Callable[[bytes, int], Answer] | None = None
+    crl: Answer | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def honest(self, imprint: bytes, nonce: int, /, **lies: Any) -> Answer:
@@ -54,7 +58,12 @@ def serving(tsa: Tsa, port: int = 0) -> Iterator[TsaServer]:
         def do_POST(self) -> None:
             request = self.rfile.read(int(self.headers["Content-Length"]))
             served.requests.append(request)
-            found = (served.answer or served.honest)(*asked(request))
+            self._send((served.answer or served.honest)(*asked(request)))
+
+        def do_GET(self) -> None:
+            self._send(served.crl if served.crl and self.path == "/crl" else Answer(b"", 404))
+
+        def _send(self, found: Answer) -> None:
             self.send_response(found.status)
             for name, value in {"Content-Length": str(len(found.body)), **found.headers}.items():
                 self.send_header(name, value)

@@ -122,10 +122,11 @@ def timestamps() -> dict[str, bytes]:
     """Tokens that count, those that OpenSSL and certomancer made among them, and tokens that do not."""
     made: dict[str, bytes] = {}
     for name, case in {**timestamp_case.accepted(), **timestamp_case.made_by_others()}.items():
-        token = verify_token(case.token, case.message, case.trust, case.chain)
+        token = verify_token(case.token, case.message, case.trust, case.chain, case.crls)
         found: dict[str, Value] = {"gen_time": token.gen_time_ns, "accuracy": token.accuracy_ns}
         found |= {"accuracy_stated": token.accuracy_stated, "policy": token.policy, "serial": token.serial}
         found |= {} if token.nonce is None else {"nonce": token.nonce}
+        found |= {} if token.revocation_ns is None else {"revocation": token.revocation_ns}
         fields = {**timestamp_case.fields(case), **found, "expires": token.expires_ns}
         made[f"timestamp/accept/{name}.txt"] = format_vector(fields).encode()
     for name, case in timestamp_case.refused().items():
@@ -371,10 +372,11 @@ def unreadable_tokens() -> dict[str, bytes]:
     token = story.log.tokens[-1]
     beacon = next(line for line in lines if b'"type":"checkpoint"' in line)
     later = story.log.note(story.log.head(7))
+    shown = encode_line(token)
 
     def with_token(**fields: Any) -> bytes:
         changed = dataclasses.replace(token, **fields)
-        return data.replace(encode_line(token), encode_line(changed))
+        return data.replace(shown, encode_line(changed))
 
     return {
         "token-cut-off": with_token(token=token.token[:-1]),
@@ -384,6 +386,8 @@ def unreadable_tokens() -> dict[str, bytes]:
         "token-about-a-cosigned-note": with_token(note=story.witnesses[0].cosign(token.note)),
         "token-about-no-checkpoint": with_token(note="a note\n"),
         "token-with-nine-certificates": with_token(chain=(b"0\0",) * 9),
+        "token-with-five-revocation-lists": with_token(crls=(b"0\0",) * 5),
+        "token-with-no-revocation-list": data.replace(shown, shown.replace(b'"epoch":', b'"crls":[],"epoch":')),
         "checkpoint-line-twice": data.replace(beacon, beacon + beacon),
         "checkpoint-line-elsewhere": b"".join([*(line for line in lines[:-1] if line != beacon), beacon, lines[-1]]),
         "checkpoint-with-two-signatures-of-a-key": data.replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 import time
@@ -24,7 +25,8 @@ from sigillo.core.timestamp import verify_token
 from sigillo.log.anchor import Anchor, AnchorReader
 from sigillo.log.timestamper import TsaAddress
 
-from ..adversary.maker import der
+from ..adversary.broker import START_NS
+from ..adversary.maker import DAY, START, der
 from ..adversary.tsa import Tsa
 from ..adversary.tsa_server import Answer, TsaServer, serving
 from ..log.operator import Operator, check
@@ -184,6 +186,25 @@ def test_a_disk_that_is_full_delays_and_loses_nothing(begun: Operator, monkeypat
             run.wait_for(lambda: bool(run.of(EventName.ANCHORED)))
     assert len(run.of(EventName.ANCHOR_DELAYED)) == 1
     assert next(AnchorReader(begun.log).anchors()).size == 4  # the one that had to wait
+    check(begun)
+
+
+def test_revocation_lists_are_kept_as_they_were_with_each_token(begun: Operator, tmp_path: Path) -> None:
+    old, new, path = TSA.root.revocations(at=START - DAY), TSA.root.revocations(), tmp_path / "root.crl"
+    path.write_bytes(old)
+    with serving(TSA) as server:
+        server.crl = Answer(new)
+        places = (str(path), f"{server.url}crl", str(tmp_path / "gone"))
+        where = dataclasses.replace(address(server), crls=places)
+        with Anchored(begun, [where]).running() as run:
+            run.wait_for(lambda: len(run.of(EventName.ANCHORED)) >= 2)
+            path.write_bytes(new)
+            run.wait_for(lambda: list(AnchorReader(begun.log).anchors())[-1].crls == (new, new))
+    (first, *_) = AnchorReader(begun.log).anchors()
+    assert first.crls == (old, new)
+    assert verify_token(first.token, first.note_bytes, TSA.trust(), crls=first.crls).revocation_ns == START_NS
+    (missing,) = run.of(EventName.CRL_MISSING)  # once, and it keeps no token back
+    assert missing.fields == {"tsa": "Example Time", "crl": places[2], "reason": "is no file"}
     check(begun)
 
 

@@ -10,7 +10,8 @@ from sigillo.broker.error import BrokerError
 from sigillo.broker.settings import TsaSetting, load, merge
 
 FIRST = TsaSetting.at("http://127.0.0.1:8318/")
-SECOND = TsaSetting("https://tsa.example/tsr?x=1", "Example Time", "/etc/tsa/root.pem")
+CRLS = ("/etc/tsa/root.crl", "http://tsa.example/crl?y=2")
+SECOND = TsaSetting("https://tsa.example/tsr?x=1", "Example Time", "/etc/tsa/root.pem", CRLS)
 
 NINE = [f'{{ url = "http://a{number}/" }}' for number in range(9)]
 
@@ -67,6 +68,11 @@ def test_the_options_name_the_urls_and_the_file_may_say_more(tmp_path: Path) -> 
         '[{ url = "http://a/", name = "" }]',
         '[{ url = "http://a/", name = "a\\u0007" }]',
         '[{ url = "http://a/", certificates = "root.pem" }]',
+        '[{ url = "http://a/", crls = "/root.crl" }]',
+        '[{ url = "http://a/", crls = [1] }]',
+        '[{ url = "http://a/", crls = ["root.crl"] }]',
+        '[{ url = "http://a/", crls = ["ldap://a/"] }]',
+        '[{ url = "http://a/", crls = ["/1", "/2", "/3", "/4", "/5"] }]',
         '[{ url = "http://a/", name = "x" }, { url = "http://b/", name = "x" }]',
         f"[{', '.join(NINE)}]",
     ],

@@ -50,14 +50,15 @@ class Scene(LogScene):
                 pass
 
     def anchor(self, signed: SignedCheckpoint, *tsas: Tsa) -> None:
-        """A token of each over this checkpoint, logged; their times are the broker's."""
+        """A token of each over this checkpoint, with the list of its root, logged; their times are the broker's."""
         store = AnchorStore(self.operator.log)
         for tsa in tsas:
             seconds, ns = divmod(self.operator.broker.clock_ns, SECOND)
             moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
             time = f"{moment:%Y%m%d%H%M%S}.{ns // 10**6:03}".rstrip("0").rstrip(".") + "Z"
             note = encode_checkpoint(signed)
-            store.add(Anchor(tsa.name, "http://tsa.example/", note, tsa.stamp(note, time=time.encode())))
+            token, crls = tsa.stamp(note, time=time.encode()), (tsa.root.revocations(),)
+            store.add(Anchor(tsa.name, "http://tsa.example/", note, token, crls=crls))
         self.log()
         assert len(store.settle()) == len(tsas)
 
@@ -113,6 +114,8 @@ def test_a_message_between_two_tokens_under_a_cosigned_checkpoint_verifies(scene
     ]
     bounds = verdict.to_json()["bounds"]
     assert all(bounds.values()), bounds
+    assert any("certificates were not revoked as of" in limit for limit in verdict.limits)
+    assert not any("no revocation data" in limit for limit in verdict.limits)
 
 
 def test_tokens_stand_in_log_order_below_the_stops_of_their_notes(scene: Scene) -> None:

@@ -459,6 +459,24 @@ def test_the_log_is_anchored_and_its_end_too(up: Up, tsa: tuple[LocalTsa, str]) 
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_the_revocation_list_that_is_named_is_kept_with_the_tokens(up: Up, tsa: tuple[LocalTsa, str]) -> None:
+    authority, url = tsa
+    up.start("--tsa", url, "--tsa-crl", f"{url}crl", "--anchor-interval", 1)
+    up.wait_for("anchored", 1)
+    up.stop()
+    for anchor in AnchorReader(up.folder.log).anchors():
+        assert anchor.crls == (authority.crl,)
+        verified = verify_token(anchor.token, anchor.note_bytes, authority.trust, anchor.chain, anchor.crls)
+        assert verified.revocation_ns is not None
+    for options, reason in (
+        (("--tsa", url, "--tsa-crl", "/elsewhere"), "leave the option out"),
+        (("--tsa-crl", "/elsewhere"), "needs one --tsa"),
+    ):
+        command = [*SIGILLO, "up", str(up.folder.path), *options]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 2 and reason in run.stderr
+
+
 @pytest.mark.parametrize("role", ["anchors", "log"])
 def test_kill_9_loses_no_token_that_was_logged(up: Up, tsa: tuple[LocalTsa, str], role: str) -> None:
     options = ("--tsa", tsa[1], "--anchor-interval", 1)

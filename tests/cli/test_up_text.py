@@ -120,11 +120,14 @@ def test_time_stamps(tell: Narrator, said: list[str]) -> None:
     down = {"tsa": "Example Time", "url": "http://tsa.example/", "reason": "does not answer: Connection refused"}
     tell(Event(EventName.TSA_DOWN, down))
     tell(Event(EventName.TSA_BACK, {"tsa": "Example Time"}))
+    tell(Event(EventName.CRL_MISSING, {"tsa": "Example Time", "crl": "/etc/tsa/root.crl", "reason": "is no file"}))
     tell(Event(EventName.ANCHOR_DELAYED, {"reason": "anchors: No space left on device; see to the disk"}))
     assert said == [
         "Example Time says that the first 7 entries existed at 2026-11-18 11:06:40.000 UTC",
         "warning: no time stamps from Example Time (http://tsa.example/): it does not answer: Connection refused. "
         "Marking goes on, and it is asked again",
         "Example Time gives time stamps again",
+        "warning: /etc/tsa/root.crl, a revocation list of Example Time: it is no file. Tokens are kept without it "
+        "meanwhile",
         "warning: a time-stamp token waits, and is tried again: anchors: No space left on device; see to the disk",
     ]

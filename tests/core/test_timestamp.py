@@ -36,7 +36,7 @@ ACCEPTED, REFUSED, UNREADABLE = accepted() | made_by_others(), refused(), unread
 
 
 def judged(case: Case) -> VerifiedToken:
-    return verify_token(case.token, case.message, case.trust, case.chain)
+    return verify_token(case.token, case.message, case.trust, case.chain, case.crls)
 
 
 def openssl_accepts(case: Case, folder: Path) -> bool:
@@ -45,12 +45,17 @@ def openssl_accepts(case: Case, folder: Path) -> bool:
     for name, certificates in pem.items():
         text = b"".join(x509.load_der_x509_certificate(found).public_bytes(Encoding.PEM) for found in certificates)
         (folder / f"{name}.pem").write_bytes(text)
+    crls = (*case.trust.crls, *case.crls) if case.reason else ()  # OpenSSL looks at no date of an entry
+    with (folder / "roots.pem").open("ab") as file:
+        for crl in crls:
+            file.write(x509.load_der_x509_crl(crl).public_bytes(Encoding.PEM))
     (folder / "token").write_bytes(case.token)
     (folder / "note").write_bytes(case.message)
     at = str(decode_token(case.token).gen_time_ns // 10**9)
     command = ["openssl", "ts", "-verify", "-token_in", "-in", folder / "token", "-data", folder / "note"]
     command += ["-CAfile", folder / "roots.pem", "-attime", at]
     command += ["-untrusted", folder / "untrusted.pem"] if pem["untrusted"] else []
+    command += ["-crl_check_all"] if crls else []
     return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
 
 
@@ -83,6 +88,15 @@ def test_unreadable(name: str, recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(SignatureError):
         judged(case)
     assert not recwarn.list
+
+
+def test_revocation_is_as_of_the_oldest_list_that_the_path_needs() -> None:
+    second = TIME_NS - 35_500_000_000
+    known = {"crl-empty": 0, "crl-of-the-reader": 1, "crl-twice-the-newer": 0, "crl-of-each": -1, "crl-with-another": 0}
+    since = {name: 1 for name in ACCEPTED if name.endswith("since-the-token")}
+    for name, case in ACCEPTED.items():
+        days = (known | since).get(name)
+        assert judged(case).revocation_ns == (None if days is None else second + days * 86_400 * 10**9), name
 
 
 def test_times_keep_their_fractions() -> None:
@@ -258,7 +272,8 @@ def read(fields: dict[str, str]) -> VerifiedToken:
     decode_token(bytes.fromhex(fields["token"]))
     roots, chain = (tuple(map(bytes.fromhex, numbered(fields, name))) for name in ("root", "chain"))
     trust = TsaTrust("of the vector", roots, tuple(numbered(fields, "policy")))
-    return verify_token(bytes.fromhex(fields["token"]), bytes.fromhex(fields["message"]), trust, chain)
+    crls = tuple(map(bytes.fromhex, numbered(fields, "crl")))
+    return verify_token(bytes.fromhex(fields["token"]), bytes.fromhex(fields["message"]), trust, chain, crls)
 
 
 @pytest.mark.parametrize("path", list(paths("timestamp", "accept")), ids=lambda path: path.stem)
@@ -268,6 +283,7 @@ def test_accepted_vectors(path: Path) -> None:
     assert (found.gen_time_ns, found.accuracy_ns) == (int(fields["gen_time"]), int(fields["accuracy"]))
     assert (str(found.accuracy_stated).lower(), found.policy) == (fields["accuracy_stated"], fields["policy"])
     assert (found.serial, found.expires_ns) == (int(fields["serial"]), int(fields["expires"]))
+    assert found.revocation_ns == (int(fields["revocation"]) if "revocation" in fields else None)
     assert found.nonce == (int(fields["nonce"]) if "nonce" in fields else None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,16 @@ from tests.vector.sample import LOG_KEY
 
 from ..adversary import tsa
 from ..adversary.device import p256_key
-from ..adversary.maker import DAY, START, Maker, der, usage
+from ..adversary.maker import AUTHORITY, DAY, START, Maker, der, usage
 from ..adversary.tsa import Tsa, accuracy, algorithm, attribute, element, ess_v1, ess_v2, integer, octets, oid, sequence
 
 NOTE = encode_checkpoint(sign_checkpoint(TreeHead(LOG_KEY.name, 4711, filler("root")), LOG_KEY, LOG.sign))
 TSA, OTHER = Tsa(), Tsa("Other Time")
 TRUST = TSA.trust()
 TOKENS = Path(__file__).parents[1] / "vector" / "token"
+Reason = x509.ReasonFlags
+SINCE = (Reason.unspecified, Reason.affiliation_changed, Reason.superseded, Reason.cessation_of_operation)
+TOKEN_SECOND = START.replace(microsecond=0) + DAY * 35 / 86_400
 TIME_NS = int(START.timestamp()) * 10**9 + 35_500_000_000
 
 
@@ -39,6 +43,7 @@ class Case:
     message: bytes = NOTE
     trust: TsaTrust = TRUST
     chain: Sequence[bytes] = ()
+    crls: Sequence[bytes] = ()
     reason: str = ""
     stricter: str = ""
     why: str = ""
@@ -94,7 +99,71 @@ def accepted() -> dict[str, Case]:
         "expires-soon": case(soon),
         "content-commitment": case(stamper("Commitment", key_usage=usage(content_commitment=True))),
         "no-key-usage": case(stamper("No usage", key_usage=None)),
+    } | not_revoked()
+
+
+def not_revoked() -> dict[str, Case]:
+    """With revocation lists that have nothing against them, or that count for nothing."""
+    leaf, root = TSA.chain[0], TSA.root
+    below = Tsa(maker=Maker("Example Time Root").below("Issuing"))
+    assert below.maker
+    no_usage = Tsa(maker=Maker("No CRLs", form=dataclasses.replace(AUTHORITY, key_usage=usage(key_cert_sign=True))))
+    part = x509.IssuingDistributionPoint(None, None, False, False, frozenset({Reason.key_compromise}), False, False)
+    by_root = below.root.revocations(at=START - DAY)
+
+    def listed(*crls: bytes, by: Tsa = TSA, trust: TsaTrust | None = None) -> Case:
+        return Case(by.stamp(NOTE), trust=trust or by.trust(), crls=crls)
+
+    return {
+        "crl-empty": listed(root.revocations()),
+        "crl-of-the-reader": listed(trust=dataclasses.replace(TRUST, crls=(root.revocations(at=START + DAY),))),
+        "crl-twice-the-newer": listed(root.revocations(at=START - DAY), root.revocations()),
+        "crl-of-each": listed(below.maker.revocations(), by_root, by=below),
+        "crl-of-one-of-two": listed(by_root, by=below),
+        "crl-with-another": listed(root.revocations(OTHER.root.certificate)),
+        **{
+            f"crl-{reason.name.replace('_', '-')}-since-the-token": listed(
+                root.revocations(leaf, since=START + DAY / 1440, reason=reason, at=START + DAY)
+            )
+            for reason in SINCE
+        },
+        "crl-of-another-ca": listed(OTHER.root.revocations(leaf)),
+        "crl-of-another-key": listed(Maker(root.name, key=p256_key("evil")).revocations(leaf)),
+        "crl-of-who-may-not": listed(no_usage.root.revocations(no_usage.chain[0]), by=no_usage),
+        "crl-in-part": listed(root.revocations(extensions=[(part, True)])),
+        "crl-delta": listed(root.revocations(extensions=[(x509.DeltaCRLIndicator(1), True)])),
+        "crl-garbage": listed(b"\x30\x03\x02\x01\x00"),
+        "crl-cut-off": listed(root.revocations()[:-1]),
     }
+
+
+def revoked() -> dict[str, Case]:
+    """Tokens of certificates that had been revoked; or have been since, in a way that reaches back."""
+    leaf, root = TSA.chain[0], TSA.root
+    below = Tsa(maker=Maker("Example Time Root").below("Issuing"))
+    assert below.maker
+    empty, later = below.maker.revocations(), START + DAY / 1440
+    lists = {
+        "before": root.revocations(leaf, since=START, reason=Reason.cessation_of_operation),
+        "at-the-second": root.revocations(leaf, since=TOKEN_SECOND, reason=Reason.superseded),
+        "without-a-reason": root.revocations(leaf, since=later),
+        **{
+            f"{reason.name.replace('_', '-')}-later": root.revocations(leaf, since=later, reason=reason)
+            for reason in Reason
+            if reason not in (*SINCE, Reason.remove_from_crl)
+        },
+    }
+    made = {f"revoked-{name}": Case(TSA.stamp(NOTE), crls=(crl,), reason="revoked") for name, crl in lists.items()}
+    clean, older = root.revocations(), root.revocations(leaf, at=START - DAY / 2)
+    made["revoked-in-the-older-list"] = Case(
+        TSA.stamp(NOTE), crls=(older, clean), reason="revoked", stricter="which list it looks at"
+    )
+    by_root = below.root.revocations(below.maker.certificate, reason=Reason.ca_compromise)
+    intermediate = Case(below.stamp(NOTE), trust=below.trust(), crls=(empty, by_root), reason="revoked")
+    for_reader = dataclasses.replace(TRUST, crls=(lists["without-a-reason"],))
+    of_reader = Case(TSA.stamp(NOTE), trust=for_reader, reason="revoked")
+    many = Case(TSA.stamp(NOTE), crls=[clean] * 5, reason="more than 4", stricter="a limit of ours")
+    return made | {"revoked-intermediate": intermediate, "revoked-says-the-reader": of_reader, "five-crls": many}
 
 
 def made_by_others() -> dict[str, Case]:
@@ -132,6 +201,7 @@ def refused() -> dict[str, Case]:
 
     other_root = "no chain leads"
     return {
+        **revoked(),
         "other-note": Case(plain, NOTE + b"\n", reason="about something else"),
         "other-authority": Case(OTHER.stamp(NOTE), reason=other_root),
         "other-authority-same-name": Case(Tsa("Example Time", Maker("Evil")).stamp(NOTE), reason=other_root),
@@ -290,6 +360,7 @@ def _unsorted_attributes(token: bytes) -> bytes:
 def fields(found: Case) -> dict[str, Any]:
     """What a vector says of a case, beside what comes out."""
     named: dict[str, Any] = {"message": found.message}
-    for name, values in (("root", found.trust.roots), ("policy", found.trust.policies), ("chain", found.chain)):
+    lists = {"root": found.trust.roots, "policy": found.trust.policies, "chain": found.chain}
+    for name, values in {**lists, "crl": (*found.trust.crls, *found.crls)}.items():
         named |= {f"{name}_{number}": value for number, value in enumerate(values, 1)}
     return named | {"token": found.token}

@@ -14,6 +14,7 @@ from sigillo import disk
 from sigillo.core.checkpoint import encode_checkpoint, sign_checkpoint
 from sigillo.core.entry import Kind
 from sigillo.core.errors import DecodeError
+from sigillo.core.revocation import MAX_CRL
 from sigillo.log import anchor as anchor_module
 from sigillo.log.anchor import Anchor, AnchorReader, AnchorStore, decode_anchor, encode_anchor
 from sigillo.log.error import LogError
@@ -176,6 +177,8 @@ def test_only_tokens_over_their_note_are_kept(begun: Operator) -> None:
 def test_a_file_is_read_back_as_it_was_written(begun: Operator) -> None:
     data = encode_anchor(anchored(begun))
     assert decode_anchor(data) == anchored(begun)
+    with_crl = replace(anchored(begun), crls=(TSA.root.revocations(),))
+    assert decode_anchor(encode_anchor(with_crl)) == with_crl
     values = json.loads(data)
     for bad in (
         b"",
@@ -188,6 +191,9 @@ def test_a_file_is_read_back_as_it_was_written(begun: Operator) -> None:
         json.dumps(values | {"more": 1}).encode(),
         json.dumps(values | {"chain": ["AA"] * 9}).encode(),
         json.dumps(values | {"chain": "AA"}).encode(),
+        encode_anchor(replace(anchored(begun), crls=(b"\0",) * 5)),
+        encode_anchor(replace(anchored(begun), crls=(bytes(MAX_CRL + 1),))),
+        data.replace(b"]}", b'],"crls":[]}'),
         json.dumps(values | {"token": 1}).encode(),
         b"[" * 5000,
         bytes(2**20),

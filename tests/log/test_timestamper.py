@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from sigillo.core.revocation import MAX_CRL
 from sigillo.core.timestamp import MAX_TOKEN, verify_token
-from sigillo.log.timestamper import TimestampError, TsaAddress, obtain
+from sigillo.log.timestamper import TimestampError, TsaAddress, obtain, read_crl
 
 from ..adversary.maker import der
 from ..adversary.tsa import POLICY, Tsa
@@ -98,6 +101,45 @@ def test_one_that_answers_never_is_cut_off(server: TsaServer) -> None:
     server.answer = lambda _imprint, _nonce: Answer(b"", headers={"Content-Length": "9"}, stall=True)
     with pytest.raises(TimestampError):
         obtain(TsaAddress("Example Time", server.url), NOTE, 0.2)
+
+
+def test_a_revocation_list_comes_from_a_file_or_an_address(server: TsaServer, tmp_path: Path) -> None:
+    crl = TSA.root.revocations()
+    server.crl = Answer(crl)
+    (tmp_path / "root.crl").write_bytes(crl)
+    assert read_crl(f"{server.url}crl", 5.0) == read_crl(str(tmp_path / "root.crl"), 5.0) == crl
+    address = TsaAddress("Example Time", server.url, ROOTS)
+    assert obtain(address, NOTE, crls=[crl])
+    with pytest.raises(TimestampError, match="revoked"):  # the operator hears of it at once
+        obtain(address, NOTE, crls=[TSA.root.revocations(TSA.chain[0])])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(b"", 404), "status 404"),
+        (Answer(b"", 302, {"Location": "http://127.0.0.1:1/"}), "status 302"),
+        (Answer(bytes(MAX_CRL + 100)), "larger than"),
+        (Answer(b"", headers={"Content-Length": str(2**40)}), "is no list|does not answer"),
+        (Answer(b"<html>"), "is no list"),
+        (Answer(b"", headers={"Content-Length": "9"}, stall=True), "is no list|does not answer"),
+    ],
+)
+def test_what_is_no_revocation_list(answer: Answer, reason: str, server: TsaServer, tmp_path: Path) -> None:
+    server.crl = answer
+    with pytest.raises(TimestampError, match=reason):
+        read_crl(f"{server.url}crl", 0.5)
+    if len(answer.body):
+        (tmp_path / "root.crl").write_bytes(answer.body)
+        with pytest.raises(TimestampError, match=reason):
+            read_crl(str(tmp_path / "root.crl"), 0.5)
+
+
+def test_a_place_of_a_revocation_list_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "nothing"):
+        with pytest.raises(TimestampError, match="is no file"):
+            read_crl(str(path), 5.0)
 
 
 def test_nobody_there() -> None:

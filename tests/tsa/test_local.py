@@ -15,9 +15,10 @@ import pytest
 from cryptography import x509
 
 from sigillo.core.bytes import base64url_decode
+from sigillo.core.certificate import unix_ns
 from sigillo.core.timestamp import TsaTrust, token_certificates, verify_token
 from sigillo.core.timestamp_exchange import MAX_REQUEST, REQUEST_TYPE, encode_request
-from sigillo.log.timestamper import TimestampError, TsaAddress, obtain
+from sigillo.log.timestamper import TimestampError, TsaAddress, obtain, read_crl
 from sigillo.tsa.error import TsaError
 from sigillo.tsa.folder import NAME, ORGANISATION, POLICY, LocalTsa
 from sigillo.tsa.server import TsaServer
@@ -48,6 +49,7 @@ def test_its_root_signs_nothing_else_any_more(tsa: LocalTsa) -> None:
     assert sorted(path.name for path in tsa.folder.iterdir()) == [
         "openssl.cnf",
         "root.cert.pem",
+        "root.crl",
         "tsa.cert.pem",
         "tsa.key.pem",
     ]
@@ -71,7 +73,8 @@ def test_what_it_does_not_answer(tsa: LocalTsa, capsys: pytest.CaptureFixture[st
         assert ask(url, request, kind="text/plain") == 415
         assert ask(url, bytes(MAX_REQUEST + 1)) == 413
         assert ask(url, request, **{"Content-Length": "-1"}) == 413
-        assert ask(url, b"", method="GET") == 501
+        assert ask(url, b"", method="GET") == 404
+        assert ask(url, b"", method="PUT") == 501
         assert ask(url, b"garbage") == 200  # OpenSSL answers with a TimeStampResp that refuses
         (tsa.folder / "openssl.cnf").rename(tsa.folder / "gone")
         try:
@@ -82,6 +85,23 @@ def test_what_it_does_not_answer(tsa: LocalTsa, capsys: pytest.CaptureFixture[st
             (tsa.folder / "gone").rename(tsa.folder / "openssl.cnf")
         assert ask(url, request) == 200
     assert "makes no token" in capsys.readouterr().err
+
+
+def test_it_publishes_the_revocation_list_of_its_root(tsa: LocalTsa, tmp_path: Path) -> None:
+    with running(TsaServer("127.0.0.1:0", tsa)) as url:
+        crl = read_crl(f"{url}crl", 10.0)
+        token, _ = obtain(TsaAddress("local", url, tsa.trust.roots), b"note", crls=[crl])
+        verified = verify_token(token, b"note", tsa.trust, crls=[crl])
+        assert verified.revocation_ns == unix_ns(x509.load_der_x509_crl(crl).last_update_utc)
+        (tsa.folder / "root.crl").rename(tmp_path / "root.crl")  # as in a folder of an older version
+        try:
+            with pytest.raises(TimestampError, match="status 404"):
+                read_crl(f"{url}crl", 10.0)
+        finally:
+            (tmp_path / "root.crl").rename(tsa.folder / "root.crl")
+    command = ["openssl", "crl", "-inform", "DER", "-in", "root.crl", "-CAfile", "root.cert.pem", "-noout"]
+    done = subprocess.run(command, cwd=tsa.folder, capture_output=True, text=True, timeout=60)
+    assert "verify OK" in done.stderr + done.stdout
 
 
 def test_only_on_loopback_and_only_in_a_folder_of_its_own(tsa: LocalTsa, tmp_path: Path) -> None:

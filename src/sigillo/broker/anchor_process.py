@@ -32,11 +32,13 @@ from sigillo.core.timestamp import MAX_CERTIFICATES, decode_token
 from sigillo.log.anchor import Anchor, AnchorStore
 from sigillo.log.error import LogError
 from sigillo.log.public import CHECKPOINT
-from sigillo.log.timestamper import PATIENCE_S, TimestampError, TsaAddress, obtain
+from sigillo.log.timestamper import PATIENCE_S, TimestampError, TsaAddress, obtain, read_crl
 
 FIRST_PAUSE_S = 2.0
 """Before a failed request is made again; doubled each time, up to the interval or LONGEST_PAUSE_S."""
 LONGEST_PAUSE_S = 300.0
+CRL_PATIENCE_S = 10.0
+"""For all revocation lists of an authority."""
 LAST_PATIENCE_S = 5.0
 """For the tokens over the last checkpoint, once the process is to end."""
 TURN_S = 0.5
@@ -45,7 +47,7 @@ _News = Anchor | Event
 
 
 def keep_anchors(folder: OperatorFolder, settings: Settings, report: Report) -> None:
-    """Anchor the log until SIGTERM, its last checkpoint included. Reports `anchored`, `tsa-down`, `tsa-back`.
+    """Anchor the log until SIGTERM, its last checkpoint included. Reports `anchored`, `tsa-down` and others.
 
     Raises BrokerError, LogError, OSError.
     """
@@ -63,7 +65,7 @@ def keep_anchors(folder: OperatorFolder, settings: Settings, report: Report) -> 
 def address_of(tsa: TsaSetting) -> TsaAddress:
     """With the certificates of its file: those that sign themselves are its roots. Raises BrokerError."""
     if not tsa.certificates:
-        return TsaAddress(tsa.name, tsa.url)
+        return TsaAddress(tsa.name, tsa.url, crls=tsa.crls)
     path = Path(tsa.certificates)
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
@@ -75,7 +77,7 @@ def address_of(tsa: TsaSetting) -> TsaAddress:
     chain = tuple(item.public_bytes(Encoding.DER) for item in found if item.subject != item.issuer)
     if not roots or len(found) > MAX_CERTIFICATES:
         raise BrokerError(f"{path}: must have 1 to {MAX_CERTIFICATES} certificates, a root of {tsa.name} among them")
-    return TsaAddress(tsa.name, tsa.url, roots, chain)
+    return TsaAddress(tsa.name, tsa.url, roots, chain, tsa.crls)
 
 
 class Anchoring:
@@ -163,6 +165,8 @@ class Stamper:
         self._address, self._newest, self._interval_s, self._put = address, newest, interval_s, put
         self._stamped: bytes | None = None
         self._failures = 0
+        self._unread: dict[str, str] = {}
+        """Revocation lists that could not be read, and why."""
 
     def run(self, stopping: threading.Event) -> None:
         """Until *stopping*; then once more, unless the authority was down."""
@@ -179,14 +183,29 @@ class Stamper:
             note_bytes = self._newest()
             if note_bytes is None or note_bytes == self._stamped:
                 return min(TURN_S, self._interval_s)
-            token, _ = obtain(address, note_bytes, patience_s)
+            crls = self._crls(min(CRL_PATIENCE_S, patience_s / 2))
+            token, _ = obtain(address, note_bytes, patience_s, crls)
         except (TimestampError, DecodeError, OSError) as error:
             return self._failed(str(error))
-        self._put(Anchor(address.name, address.url, note_bytes, token, address.certificates))
+        self._put(Anchor(address.name, address.url, note_bytes, token, address.certificates, crls))
         if self._failures:
             self._put(Event(EventName.TSA_BACK, {"tsa": address.name}))
         self._stamped, self._failures = note_bytes, 0
         return max(0.0, begun + self._interval_s - time.monotonic())
+
+    def _crls(self, patience_s: float) -> tuple[bytes, ...]:
+        """The revocation lists, as they are now. One that cannot be read is named once, and keeps no token back."""
+        deadline, found = time.monotonic() + patience_s, []
+        for place in self._address.crls:
+            try:
+                found.append(read_crl(place, max(0.1, deadline - time.monotonic())))
+                self._unread.pop(place, None)
+            except TimestampError as error:
+                if self._unread.get(place) != str(error):
+                    fields: dict[str, Value] = {"tsa": self._address.name, "crl": place, "reason": cut(str(error))}
+                    self._put(Event(EventName.CRL_MISSING, fields))
+                self._unread[place] = str(error)
+        return tuple(found)
 
     def _failed(self, reason: str) -> float:
         if not self._failures:

@@ -40,6 +40,8 @@ class EventName(StrEnum):
     """A time-stamp authority gives no token."""
     TSA_BACK = "tsa-back"
     """It does again."""
+    CRL_MISSING = "crl-missing"
+    """A revocation list of a time-stamp authority cannot be read."""
     SERVING = "serving"
     """The log is served over HTTP."""
     WITNESS = "witness"

@@ -14,6 +14,7 @@ from sigillo.broker.error import BrokerError
 from sigillo.core.cosignature import WitnessKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.handshake import MAX_PAYLOAD, MAX_RATE
+from sigillo.core.revocation import MAX_CRLS
 from sigillo.core.statement import MAX_LISTED, Carrier, MarkedFilter
 from sigillo.core.table import decode_toml, quote
 from sigillo.core.topic import check_filter
@@ -66,16 +67,18 @@ MAX_TSAS = 8
 class TsaSetting:
     """A time-stamp authority: `name` in events and anchors, `url` where it answers, `certificates`: a PEM file with its
     root, and intermediates if its tokens lack them; empty: its tokens are not verified here but for what they are over.
+    `crls`: files and URLs of revocation lists of its CAs, which are read for each token and kept with it.
     """
 
     url: str
     name: str
     certificates: str = ""
+    crls: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, url: str) -> TsaSetting:
+    def at(cls, url: str, crls: tuple[str, ...] = ()) -> TsaSetting:
         """Named as its host and port are."""
-        return cls(url, url.partition("://")[2].partition("/")[0])
+        return cls(url, url.partition("://")[2].partition("/")[0], crls=crls)
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,9 @@ class Settings:
             _require(named, where, "tsa", f"{tsa.url} must have a printable name of 1 to 255 bytes")
             absolute = not tsa.certificates or tsa.certificates.startswith("/")
             _require(absolute, where, "tsa", f"certificates of {tsa.name} must be an absolute path")
+            few = len(tsa.crls) <= MAX_CRLS
+            good = few and all(crl.startswith("/") or _is_url(crl, query=True) for crl in tsa.crls)
+            _require(good, where, "tsa", f"crls of {tsa.name} must be at most {MAX_CRLS} absolute paths or URLs")
         names = {tsa.name for tsa in self.tsa}
         _require(len(names) == len(self.tsa), where, "tsa", "names one twice")
         _require(1 <= self.anchor_interval <= 86_400, where, "anchor_interval", "must be from 1 to 86400 seconds")
@@ -275,8 +281,8 @@ def _toml(value: object) -> str:
         case MarkedFilter():
             return f"{{ topic = {quote(value.topic_filter)}, carrier = {quote(value.carrier.name.lower())} }}"
         case TsaSetting():
-            parts = {"name": value.name, "url": value.url, "certificates": value.certificates}
-            return f"{{ {', '.join(f'{key} = {quote(part)}' for key, part in parts.items() if part)} }}"
+            parts = {name: getattr(value, name) for name in ("name", "url", "certificates", "crls")}
+            return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in parts.items() if part)} }}"
         case bool():
             return str(value).lower()
         case str():
@@ -325,15 +331,15 @@ def _filter(path: Path, item: object) -> MarkedFilter:
 
 
 def _tsa(path: Path, item: object) -> TsaSetting:
-    """A table of `url`, and `name` and `certificates` where they are there."""
-    allowed = {"url", "name", "certificates"}
-    if (
-        isinstance(item, dict)
-        and {"url"} <= item.keys() <= allowed
-        and all(isinstance(it, str) for it in item.values())
-    ):
-        return TsaSetting(**{"name": TsaSetting.at(item["url"]).name, **item})
-    raise BrokerError(f'{path}: tsa: each must be {{ url = "http://…", name = "…", certificates = "/….pem" }}')
+    """A table of `url`, and `name`, `certificates` and `crls` where they are there."""
+    allowed = {"url", "name", "certificates", "crls"}
+    if isinstance(item, dict) and {"url"} <= item.keys() <= allowed:
+        texts, crls = {name: value for name, value in item.items() if name != "crls"}, item.get("crls", [])
+        if isinstance(crls, list) and all(isinstance(value, str) for value in (*texts.values(), *crls)):
+            return TsaSetting(**{"name": TsaSetting.at(item["url"]).name, **texts}, crls=tuple(crls))
+    raise BrokerError(
+        f'{path}: tsa: each must be {{ url = "http://…", name = "…", certificates = "/….pem", crls = ["…"] }}'
+    )
 
 
 def _witness(path: Path, item: object) -> WitnessAddress:

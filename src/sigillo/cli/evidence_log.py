@@ -120,7 +120,7 @@ class OperatorLog:
     def _token(self, index: int) -> TokenLine:
         anchor = next(self._anchors.anchors(index))
         note = anchor.note_bytes.decode("utf-8")
-        return TokenLine(anchor.token, note, anchor.chain, *self._number(index), index)
+        return TokenLine(anchor.token, note, anchor.chain, *self._number(index), index, crls=anchor.crls)
 
     def _heads(self, epoch: int) -> LoggedHeads | None:
         end = self._end(epoch)

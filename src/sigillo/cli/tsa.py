@@ -10,7 +10,7 @@ import click
 from sigillo import disk
 from sigillo.core.bytes import base64url_encode
 from sigillo.tsa.folder import POLICY, PUBLISHED, LocalTsa
-from sigillo.tsa.server import DEFAULT_LISTEN, TsaServer, serve
+from sigillo.tsa.server import CRL_PATH, DEFAULT_LISTEN, TsaServer, serve
 
 
 @click.command(
@@ -44,6 +44,7 @@ def command(*, directory: Path, listen: str, as_json: bool) -> None:
                 return
             click.echo(f"local time-stamp authority, for demo and tests, run by the operator itself: {url}")
             click.echo(f"  stamp with it:   sigillo up … --tsa {url}")
+            click.echo(f"  revocation list: {url}{CRL_PATH.lstrip('/')}")
             click.echo(f"  for a policy:    {directory / PUBLISHED}")
 
         serve(server, say)

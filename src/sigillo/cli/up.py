@@ -115,6 +115,13 @@ Examples:
     metavar="URL",
     help="A time-stamp authority (RFC 3161) that anchors the log; may be repeated.",
 )
+@click.option(
+    "--tsa-crl",
+    "tsa_crls",
+    multiple=True,
+    metavar="PLACE",
+    help="A revocation list of the one --tsa, kept with its tokens: an absolute path, or a URL; may be repeated.",
+)
 @click.option("--anchor-interval", type=int, metavar="SECONDS", help="Between two tokens of one.  [default: 60]")
 @click.option(
     "--witness",
@@ -166,6 +173,7 @@ def command(
     bridge_principals: tuple[str, ...],
     keep_entries: int | None,
     tsas: tuple[str, ...],
+    tsa_crls: tuple[str, ...],
     anchor_interval: int | None,
     witnesses: tuple[str, ...],
     cosign_interval: int | None,
@@ -199,7 +207,7 @@ def command(
         "max_payload": max_payload,
         "bridge_principals": tuple(sorted(bridge_principals)) or None,
         "keep_entries": keep_entries,
-        "tsa": tuple(map(TsaSetting.at, tsas)) or None,
+        "tsa": _tsas(tsas, tsa_crls),
         "anchor_interval": anchor_interval,
         "manifest": str(manifest.absolute()) if manifest else None,
         "tpm": str(tpm.absolute()) if tpm else None,
@@ -211,6 +219,8 @@ def command(
     start = Path.cwd()
     folder = OperatorFolder.at(directory)
     settings = merge(folder.settings, {option: value for option, value in given.items() if value is not None})
+    if tsa_crls and settings.tsa[0].crls != tsa_crls:
+        raise BrokerError(f"{folder.settings}: crls of tsa are others than --tsa-crl says; leave the option out")
     _check_executable(settings)
     report: Report = _print_json if as_json else Narrator(folder)
     _check_clock(sample(), settings, folder)
@@ -286,6 +296,12 @@ def _filters(topics: tuple[str, ...], carrier: str | None) -> tuple[MarkedFilter
     if not topics and not carrier:
         return None
     return tuple(MarkedFilter(topic, carrier=CARRIERS[carrier or "property"]) for topic in topics or (DEFAULT_FILTER,))
+
+
+def _tsas(urls: tuple[str, ...], crls: tuple[str, ...]) -> tuple[TsaSetting, ...] | None:
+    if crls and len(urls) != 1:
+        raise BrokerError("--tsa-crl: needs one --tsa, whose list it is; for more, set crls in sigillo.toml")
+    return tuple(TsaSetting.at(url, crls) for url in urls) or None
 
 
 def _witness(text: str) -> WitnessAddress:

@@ -66,6 +66,7 @@ class Narrator:
             EventName.ANCHOR_DELAYED: self._on_anchor_delayed,
             EventName.TSA_DOWN: self._on_tsa_down,
             EventName.TSA_BACK: self._on_tsa_back,
+            EventName.CRL_MISSING: self._on_crl_missing,
             EventName.SERVING: self._on_serving,
             EventName.WITNESS: self._on_witness,
             EventName.COSIGNED: self._on_cosigned,
@@ -146,6 +147,12 @@ class Narrator:
 
     def _on_tsa_back(self, fields: _Fields) -> None:
         self._say(f"{fields['tsa']} gives time stamps again")
+
+    def _on_crl_missing(self, fields: _Fields) -> None:
+        self._say(
+            f"warning: {fields['crl']}, a revocation list of {fields['tsa']}: it {fields['reason']}. Tokens are kept "
+            "without it meanwhile"
+        )
 
     def _on_witness(self, fields: _Fields) -> None:
         if fields["state"] == "cosigns":

@@ -30,7 +30,7 @@ _LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
 _VERSION_3 = rb"\xa0\x03\x02\x01\x02"
 _SERIAL = rb"\x02(?!\x01\x00)[\x01-\x14][\x00-\x7f]"  # positive and of at most 20 bytes, RFC 5280 section 4.1.2.2
 _HEAD = re.compile(rb"\x30" + _LENGTH + rb"\x30" + _LENGTH + _VERSION_3 + _SERIAL, re.DOTALL)
-_ALGORITHMS = frozenset(
+ALGORITHMS = frozenset(
     {
         SignatureAlgorithmOID.ECDSA_WITH_SHA256,
         SignatureAlgorithmOID.ECDSA_WITH_SHA384,
@@ -45,7 +45,7 @@ _UNDERSTOOD = frozenset({x509.BasicConstraints.oid, x509.KeyUsage.oid})
 _LEAF_CRITICAL = frozenset({x509.ExtendedKeyUsage.oid})
 _ID_KP_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _SIGNING_USES = frozenset({ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, _ID_KP_DOCUMENT_SIGNING})
-_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm)
+UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm)
 _UNIX = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
@@ -82,7 +82,7 @@ def decode_certificate(der: bytes) -> x509.Certificate:
         raise DecodeError("certificate", "is not X.509 version 3 in DER with a positive serial number")
     try:
         certificate = x509.load_der_x509_certificate(der)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise DecodeError("certificate", "is not an X.509 certificate in DER") from None
     if certificate.public_bytes(Encoding.DER) != der:
         raise DecodeError("certificate", "is not DER: it does not re-encode to itself")
@@ -145,7 +145,7 @@ def verify_path(
             else:
                 judged = judge_leaf(certificate)
         except SignatureError as error:
-            raise SignatureError(f"{_name(certificate)} {error.reason}") from error
+            raise SignatureError(f"{name_of(certificate)} {error.reason}") from error
     return judged
 
 
@@ -169,9 +169,13 @@ def signing_key(certificate: x509.Certificate) -> DeviceKey:
 
 def validity(certificate: x509.Certificate) -> Validity:
     """When a certificate is valid."""
-    moments = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-    from_ns, to_ns = ((moment - _UNIX) // _MICROSECOND * 1000 for moment in moments)
-    return Validity(_name(certificate), from_ns, to_ns)
+    from_ns, to_ns = map(unix_ns, (certificate.not_valid_before_utc, certificate.not_valid_after_utc))
+    return Validity(name_of(certificate), from_ns, to_ns)
+
+
+def unix_ns(moment: datetime.datetime) -> int:
+    """Of a moment in UTC, ns of Unix time."""
+    return (moment - _UNIX) // _MICROSECOND * 1000
 
 
 def find_extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
@@ -186,11 +190,12 @@ def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
     """The key in a certificate, of any kind. Raises SignatureError where it cannot be read."""
     try:
         return certificate.public_key()
-    except _UNREADABLE:
+    except UNREADABLE:
         raise SignatureError("has a key that cannot be read") from None
 
 
-def _name(certificate: x509.Certificate) -> str:
+def name_of(certificate: x509.Certificate) -> str:
+    """What a certificate is called in what is said to people."""
     return f"the certificate with serial number {certificate.serial_number:x}"
 
 
@@ -199,13 +204,13 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> No
     issuer_id = find_extension(issuer, x509.SubjectKeyIdentifier)
     if key_id and key_id.key_identifier and issuer_id and key_id.key_identifier != issuer_id.digest:
         raise SignatureError("names another issuer's key (authority key identifier)")
-    if certificate.signature_algorithm_oid not in _ALGORITHMS:
+    if certificate.signature_algorithm_oid not in ALGORITHMS:
         raise SignatureError(f"is signed with another algorithm ({certificate.signature_algorithm_oid.dotted_string})")
     try:
         certificate.verify_directly_issued_by(issuer)
     except InvalidSignature:
         raise SignatureError("is not signed by the key of its issuer") from None
-    except (*_UNREADABLE, TypeError):
+    except (*UNREADABLE, TypeError):
         raise SignatureError("was not issued by the next one, or the maker's CA") from None
 
 
@@ -282,5 +287,5 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 def _extensions(certificate: x509.Certificate) -> x509.Extensions:
     try:
         return certificate.extensions
-    except _UNREADABLE:
+    except UNREADABLE:
         raise SignatureError("has an extension that cannot be read, or one twice") from None

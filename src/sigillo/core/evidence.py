@@ -18,6 +18,7 @@ from sigillo.core.errors import DecodeError, MerkleError
 from sigillo.core.field import HASH_SIZE, UINT32_MAX
 from sigillo.core.line import MAX_LINE
 from sigillo.core.merkle import decompose
+from sigillo.core.revocation import MAX_CRL, MAX_CRLS
 
 FORMAT = "sigillo-evidence"
 VERSION = 1
@@ -131,7 +132,7 @@ class HeadLine:
 class TokenLine:
     """A time-stamp token (DER) over a signed note of the log (text). *chain*: DER certificates that the token lacks.
 
-    *epoch* and *sequence* are those of its entry: the file may show neither.
+    *epoch* and *sequence* are those of its entry: the file may show neither. *crls*: DER revocation lists.
     """
 
     token: bytes
@@ -141,6 +142,7 @@ class TokenLine:
     sequence: int
     index: int | None
     skip: Skip = ()
+    crls: tuple[bytes, ...] = ()
     kind: Literal["token"] = "token"
 
 
@@ -432,12 +434,13 @@ def _head(fields: Members) -> HeadLine:
 
 
 def _token(fields: Members) -> TokenLine:
-    fields.exactly({"token", "note", "chain", "epoch", "sequence", "index"}, {"skip"})
+    fields.exactly({"token", "note", "chain", "epoch", "sequence", "index"}, {"crls", "skip"})
     chain, epoch = fields.chain("chain", 0, MAX_TOKEN_CHAIN), fields.integer("epoch")
     if not 1 <= epoch <= UINT32_MAX:
         fields.refuse("epoch", f"must be 1 to {UINT32_MAX}")
     numbers = epoch, fields.integer("sequence")
-    return TokenLine(fields.binary("token"), fields.text("note"), chain, *numbers, fields.index(), fields.skip())
+    token, note = fields.binary("token"), fields.text("note")
+    return TokenLine(token, note, chain, *numbers, fields.index(), fields.skip(), fields.crls())
 
 
 def _checkpoint(fields: Members) -> CheckpointLine:
@@ -545,15 +548,27 @@ class Members:
 
     def chain(self, member: str, least: int, most: int) -> tuple[bytes, ...]:
         """The certificates of a chain, of base64url."""
-        values = self._value[member]
-        if not (isinstance(values, list) and least <= len(values) <= most):
-            self.refuse(member, f"must be a list of {least} to {most} certificates")
-        if not all(isinstance(value, str) for value in values):
-            self.refuse(member, "must be a list of texts")
-        chain = tuple(self._decoded(value, member) for value in values)
+        chain = self._binaries(member, least, most, "certificates")
         if any(len(certificate) > MAX_CERTIFICATE for certificate in chain):
             self.refuse(member, f"has a certificate of more than {MAX_CERTIFICATE} bytes")
         return chain
+
+    def crls(self) -> tuple[bytes, ...]:
+        """The revocation lists of a token, of base64url; none where the member is not there."""
+        if "crls" not in self._value:
+            return ()
+        crls = self._binaries("crls", 1, MAX_CRLS, "revocation lists")
+        if any(len(crl) > MAX_CRL for crl in crls):
+            self.refuse("crls", f"has a revocation list of more than {MAX_CRL} bytes")
+        return crls
+
+    def _binaries(self, member: str, least: int, most: int, what: str) -> tuple[bytes, ...]:
+        values = self._value[member]
+        if not (isinstance(values, list) and least <= len(values) <= most):
+            self.refuse(member, f"must be a list of {least} to {most} {what}")
+        if not all(isinstance(value, str) for value in values):
+            self.refuse(member, "must be a list of texts")
+        return tuple(self._decoded(value, member) for value in values)
 
     def _decoded(self, text: str, member: str) -> bytes:
         try:
@@ -636,6 +651,7 @@ def _own_members(line: Line) -> dict[str, Any]:
         return {"principal": line.principal, "proof": base64url_encode(line.proof)}
     if isinstance(line, TokenLine):
         own = {"token": base64url_encode(line.token), "note": line.note, "chain": _texts(line.chain)}
+        own |= {"crls": _texts(line.crls)} if line.crls else {}
         return {**own, "epoch": line.epoch, "sequence": line.sequence}
     if isinstance(line, CheckpointLine):
         return {"note": line.note}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 
+from sigillo.core import step_third
 from sigillo.core.bracket import Bound
 from sigillo.core.checkpoint import TreeHead
 from sigillo.core.errors import VerificationError
@@ -114,6 +115,30 @@ class BoundRecord:
         return Span(self.first, self.last, self.count, self.lacking, tuple(self.liars))
 
 
+@dataclass(slots=True)
+class Revocation:
+    """Of the tokens of a TSA that count: how many come without revocation data, and the oldest data of the others."""
+
+    unknown: int = 0
+    oldest_ns: int | None = None
+
+    def add(self, revocation_ns: int | None) -> None:
+        """A token, as in VerifiedToken."""
+        if revocation_ns is None:
+            self.unknown += 1
+        else:
+            self.oldest_ns = min(self.oldest_ns or revocation_ns, revocation_ns)
+
+    def limits(self, tsa: str) -> Iterator[str]:
+        """What that leaves open, in words: never more than was looked at."""
+        if self.unknown:
+            without = f"no revocation data with {self.unknown} of its tokens"
+            yield f'TSA "{tsa}": {without}: whether its certificates had been revoked is not checked'
+        if self.oldest_ns is not None:
+            as_of = step_third.moment(self.oldest_ns)
+            yield f'TSA "{tsa}": its certificates were not revoked as of {as_of}; what came later is not seen here'
+
+
 def _time(bound: Bound) -> int:
     return bound.time_ns
 
@@ -138,6 +163,7 @@ class Ledger:
         self.signed_after, self.marked_after, self.not_later = BoundRecord(), BoundRecord(), BoundRecord()
         self._widest_ns: int | None = None
         self._clock = "not compared"
+        self._revocation: dict[str, Revocation] = {}
         self._liars: dict[int, dict[tuple[str, ...], None]] = {9: {}, 12: {}, 17: {}, 19: {}}
 
     def at(self, line: int | None) -> None:
@@ -187,6 +213,7 @@ class Ledger:
             self.limit(f'TSA "{token.tsa}" states no accuracy: 1 s is taken for it')
         if token.expires_ns < now_ns:
             self.limit(f'TSA "{token.tsa}": a certificate has expired since; whoever has its key could backdate now')
+        self._revocation.setdefault(token.tsa, Revocation()).add(token.revocation_ns)
 
     def bracket(self, width_ns: int) -> None:
         """A mark has bounds on both sides."""
@@ -239,7 +266,8 @@ class Ledger:
 
     def limits(self) -> tuple[str, ...]:
         """What the evidence cannot show, each sentence once."""
-        return tuple(self._limits)
+        revocation = (text for tsa, of_tsa in self._revocation.items() for text in of_tsa.limits(tsa))
+        return (*self._limits, *revocation)
 
     def limit_device(self, message: VerifiedMessage) -> None:
         """What the device's counter is too short to show, and its maker asserts."""

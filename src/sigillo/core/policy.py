@@ -23,6 +23,7 @@ from sigillo.core.cosignature import WitnessKey
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
+from sigillo.core.revocation import CRL_FIELD
 from sigillo.core.table import Table, decode_name, decode_toml, quote
 from sigillo.core.timestamp import TsaTrust
 
@@ -38,6 +39,7 @@ MAX_BRACKET_NS = 366 * 24 * 3600 * 10**9
 _UNIT_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _LONG_UNIT_NS = {**_UNIT_NS, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 24 * 3600 * 10**9}
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,17})([a-z]{1,2})")
+_TSA_FIELDS = {"tsa policies": "policy", "tsa crls": "crls", CRL_FIELD: "crls"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
@@ -369,11 +371,12 @@ def _tsa(table: Table) -> TsaTrust:
     name = decode_name(table.take("name", str), table.name("name"))
     roots = tuple(_binary(value, table.name("roots")) for value in table.take("roots", list))
     policies = tuple(_text(value, table.name("policy")) for value in table.take("policy", list))
+    crls = tuple(_binary(value, table.name("crls")) for value in table.take("crls", list, []))
     table.end()
     try:
-        return TsaTrust(name, roots, policies)
+        return TsaTrust(name, roots, policies, crls)
     except DecodeError as error:
-        wrong = "policy" if error.field.endswith("policies") else "roots"
+        wrong = _TSA_FIELDS.get(error.field, "roots")
         raise PolicyError(table.name(wrong), error.reason) from error
 
 
@@ -504,6 +507,8 @@ def _third_party_lines(policy: Policy) -> Iterator[str]:
         yield from ("", "[[tsa]]", f"name = {quote(tsa.name)}")
         yield f"roots = [{', '.join(quote(base64url_encode(root)) for root in tsa.roots)}]"
         yield f"policy = [{', '.join(quote(oid) for oid in tsa.policies)}]"
+        if tsa.crls:
+            yield f"crls = [{', '.join(quote(base64url_encode(crl)) for crl in tsa.crls)}]"
     if policy.anchors:
         yield from ("", "[anchors]", f"quorum = {policy.anchors.quorum}")
         yield f"max_bracket = {quote(encode_duration(policy.anchors.max_bracket_ns))}"

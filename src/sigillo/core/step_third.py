@@ -18,7 +18,7 @@ from sigillo.core.decoded import DecodedToken
 from sigillo.core.errors import SignatureError, VerificationError
 from sigillo.core.inclusion import Stops
 from sigillo.core.policy import OperatorTrust, Policy, WitnessTrust
-from sigillo.core.timestamp import TsaTrust, VerifiedToken, verify_token
+from sigillo.core.timestamp import StrangerError, TsaTrust, VerifiedToken, verify_token
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
@@ -51,14 +51,16 @@ def check_note_key(checkpoint: SignedCheckpoint, policy: Policy) -> None:
 
 
 def trusted_token(decoded: DecodedToken, tsas: Sequence[TsaTrust]) -> VerifiedToken | str:
-    """The token, as made by the first TSA under which it verifies; or why by none."""
-    message, reason = decoded.line.note.encode("utf-8"), "the policy names no TSA"
+    """The token, as made by the first TSA under which it verifies; or why by none, its own one first."""
+    message, reason, own = decoded.line.note.encode("utf-8"), "the policy names no TSA", ""
     for tsa in tsas:
         try:
-            return verify_token(decoded.line.token, message, tsa, decoded.line.chain)
-        except SignatureError as error:
+            return verify_token(decoded.line.token, message, tsa, decoded.line.chain, decoded.line.crls)
+        except StrangerError as error:
             reason = error.reason
-    return reason
+        except SignatureError as error:
+            own = own or error.reason
+    return own or reason
 
 
 def check_agreement(anchor: Anchor, inside: Anchor | None) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
@@ -31,6 +32,7 @@ from sigillo.core.certificate import (
 from sigillo.core.der import Element, Reader
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.field import text
+from sigillo.core.revocation import MAX_CRLS, decode_crl, judge_revocation
 
 MAX_TOKEN: Final = 32 * 1024
 MAX_CERTIFICATES: Final = 8
@@ -64,16 +66,22 @@ _SIGNED_DATA_DER: Final = bytes.fromhex("06092a864886f70d010702")
 _GRANTED: Final = der.encode(der.SEQUENCE, b"\x02\x01\x00")
 
 
+class StrangerError(SignatureError):
+    """A token is of another authority than the one that is asked about."""
+
+
 @dataclass(frozen=True, slots=True)
 class TsaTrust:
     """A time-stamp authority that a reader trusts: what it is called, its root certificates (DER), its policies (OID).
 
-    Raises DecodeError where made with a root that is not a self-signed CA's, or without a root or policy.
+    *crls*: revocation lists (DER) of its CAs that the reader has. Raises DecodeError where made with a root that is not
+    a self-signed CA's, without a root or policy, or with a list that is none.
     """
 
     name: str
     roots: tuple[bytes, ...]
     policies: tuple[str, ...]
+    crls: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         text(self.name, "tsa name", 1, 255)
@@ -86,6 +94,10 @@ class TsaTrust:
         for policy in self.policies:
             if not _OID.fullmatch(policy):
                 raise DecodeError("tsa policies", f"{policy[:80]!r} is no object identifier in numbers and dots")
+        if len(self.crls) > MAX_CRLS:
+            raise DecodeError("tsa crls", f"has more than {MAX_CRLS} revocation lists")
+        for crl in self.crls:
+            decode_crl(crl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +126,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken(Token):
-    """A token that verified. `tsa`: name of the authority; `expires_ns`: the end of the path's first to end."""
+    """A token that verified. `tsa`: name of the authority; `expires_ns`: the end of the path's first to end.
+
+    `revocation_ns`: as of when no certificate of its path was revoked; None where one of them has no list.
+    """
 
     tsa: str
     expires_ns: int
+    revocation_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +169,13 @@ def token_certificates(data: bytes) -> tuple[bytes, ...]:
     return _decode(data).certificates
 
 
-def verify_token(data: bytes, message: bytes, trust: TsaTrust, chain: Sequence[bytes] = ()) -> VerifiedToken:
+def verify_token(
+    data: bytes, message: bytes, trust: TsaTrust, chain: Sequence[bytes] = (), crls: Sequence[bytes] = ()
+) -> VerifiedToken:
     """Verify that this authority made this token over *message*.
 
-    *chain*: certificates (DER) besides those in the token, trusted no more than they. The certificates are judged at
-    the token's own time. Raises SignatureError.
+    *chain*: certificates (DER) besides those in the token, trusted no more than they; *crls*: revocation lists (DER)
+    besides the reader's. The certificates are judged at the token's own time. Raises SignatureError.
     """
     try:
         parts = _decode(data)
@@ -178,7 +196,10 @@ def verify_token(data: bytes, message: bytes, trust: TsaTrust, chain: Sequence[b
         if not valid.from_ns <= token.gen_time_ns <= valid.to_ns:
             raise SignatureError(f"{trust.name}: {valid.name} was not valid at the token's time")
     _verify_signature(parts, path, message)
+    if len(crls) > MAX_CRLS:
+        raise SignatureError(f"more than {MAX_CRLS} revocation lists come with the token")
     expires_ns = min(valid.to_ns for valid in validities)
+    revocation_ns = _revocation(path, (*trust.crls, *crls), token.gen_time_ns, trust.name)
     return VerifiedToken(
         token.gen_time_ns,
         token.accuracy_ns,
@@ -190,6 +211,7 @@ def verify_token(data: bytes, message: bytes, trust: TsaTrust, chain: Sequence[b
         token.ordering,
         trust.name,
         expires_ns,
+        revocation_ns,
     )
 
 
@@ -403,7 +425,7 @@ def _path(parts: _Parts, trust: TsaTrust, chain: Sequence[bytes]) -> list[x509.C
             if path[0] == signer:
                 return path
         paths = longer
-    raise SignatureError(f"no chain leads from the token's signer to a root of {trust.name}")
+    raise StrangerError(f"no chain leads from the token's signer to a root of {trust.name}")
 
 
 def _readable(data: bytes) -> x509.Certificate | None:
@@ -444,6 +466,25 @@ def _check_ess(attributes: dict[str, bytes], certificate: bytes) -> None:
             raise DecodeError(field, "is named by a hash that is not accepted")
         if reader.next(der.OCTET_STRING).content != hashlib.new(name, certificate, usedforsecurity=False).digest():
             raise SignatureError("the certificate is not the one whose hash the token has signed (ESSCertID)")
+
+
+def _revocation(path: Sequence[x509.Certificate], crls: Iterable[bytes], time_ns: int, name: str) -> int | None:
+    """As of when none of *path* was revoked, its root aside; None where that is not known. Raises SignatureError."""
+    lists = [crl for item in dict.fromkeys(crls) if (crl := _readable_crl(item)) is not None]  # an empty one is false
+    try:
+        said = [judge_revocation(certificate, issuer, lists, time_ns) for certificate, issuer in pairwise(path)]
+    except SignatureError as error:
+        raise SignatureError(f"{name}: {error.reason}") from error
+    known = [at_ns for at_ns in said if at_ns is not None]
+    return min(known, default=None) if len(known) == len(said) else None
+
+
+def _readable_crl(data: bytes) -> x509.CertificateRevocationList | None:
+    """A revocation list; None for what is none that could count."""
+    try:
+        return decode_crl(data)
+    except DecodeError:
+        return None
 
 
 def _issuer(certificate: x509.Certificate) -> bytes:

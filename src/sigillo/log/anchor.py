@@ -18,10 +18,12 @@ from typing import Any, Final
 
 from sigillo import disk
 from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.certificate import MAX_CERTIFICATE
 from sigillo.core.checkpoint import decode_checkpoint
 from sigillo.core.entry import Kind
 from sigillo.core.errors import DecodeError
 from sigillo.core.field import array, text
+from sigillo.core.revocation import MAX_CRL, MAX_CRLS
 from sigillo.core.submitted import submitted_hash
 from sigillo.core.timestamp import MAX_CERTIFICATES, decode_token
 from sigillo.log.error import LogError, naming
@@ -37,6 +39,7 @@ _VERSION: Final = 1
 _REACH: Final = 1024
 """Tokens; more than others have made while one of them was away for an hour."""
 _FIELDS: Final = ("version", "tsa", "url", "note", "token", "chain")
+_CRLS: Final = "crls"
 _SEGMENT: Final = re.compile(r"\d{10}")
 _NAME: Final = re.compile(r"(\d{20})\.json")
 _REMEDY: Final = "put the file back from your backup, or take it away: what it held is lost then"
@@ -47,6 +50,7 @@ class Anchor:
     """A token (DER) over the whole signed note *note_bytes*, with the log's own signature line alone.
 
     `tsa`, `url`: the authority, as the settings name it; `chain`: certificates (DER) that are not in the token.
+    `crls`: revocation lists (DER) as they were at its time.
     """
 
     tsa: str
@@ -54,6 +58,7 @@ class Anchor:
     note_bytes: bytes
     token: bytes
     chain: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
 
     @property
     def object_hash(self) -> bytes:
@@ -72,11 +77,12 @@ class StoredAnchor:
     chain: tuple[bytes, ...]
     tsa: str = ""
     url: str = ""
+    crls: tuple[bytes, ...] = ()
 
 
 def encode_anchor(anchor: Anchor) -> bytes:
     """The file of an anchor."""
-    values = {
+    values: dict[str, object] = {
         "version": _VERSION,
         "tsa": anchor.tsa,
         "url": anchor.url,
@@ -84,6 +90,8 @@ def encode_anchor(anchor: Anchor) -> bytes:
         "token": base64url_encode(anchor.token),
         "chain": [base64url_encode(certificate) for certificate in anchor.chain],
     }
+    if anchor.crls:
+        values[_CRLS] = [base64url_encode(crl) for crl in anchor.crls]
     return (json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
@@ -95,18 +103,26 @@ def decode_anchor(data: bytes) -> Anchor:
         values: Any = json.loads(data)
     except (ValueError, RecursionError):
         raise DecodeError("anchor", "is not JSON") from None
-    if not isinstance(values, dict) or tuple(values) != _FIELDS or values["version"] != _VERSION:
-        raise DecodeError("anchor", f"does not have the fields {', '.join(_FIELDS)}, in this order, of version 1")
-    chain = [base64url_decode(text(item, "chain"), "chain") for item in array(values["chain"], "chain")]
-    if len(chain) > MAX_CERTIFICATES:
-        raise DecodeError("chain", f"has more than {MAX_CERTIFICATES} certificates")
+    fields = tuple(values) if isinstance(values, dict) else ()
+    if fields not in (_FIELDS, (*_FIELDS, _CRLS)) or values["version"] != _VERSION:
+        wanted = f"the fields {', '.join(_FIELDS)}, and maybe {_CRLS}"
+        raise DecodeError("anchor", f"does not have {wanted}, in this order, of version 1")
+    chain = _binaries(values["chain"], "chain", MAX_CERTIFICATES, MAX_CERTIFICATE)
+    crls = _binaries(values.get(_CRLS, []), _CRLS, MAX_CRLS, MAX_CRL)
     note_bytes = text(values["note"], "note").encode()
     token = base64url_decode(text(values["token"], "token", high=MAX_FILE), "token")
-    anchor = Anchor(text(values["tsa"], "tsa"), text(values["url"], "url"), note_bytes, token, tuple(chain))
+    anchor = Anchor(text(values["tsa"], "tsa"), text(values["url"], "url"), note_bytes, token, chain, crls)
     if encode_anchor(anchor) != data:
         raise DecodeError("anchor", "is not written as it has to be")
     check_anchor(anchor)
     return anchor
+
+
+def _binaries(values: object, field: str, most: int, largest: int) -> tuple[bytes, ...]:
+    found = tuple(base64url_decode(text(item, field), field) for item in array(values, field))
+    if len(found) > most or any(len(item) > largest for item in found):
+        raise DecodeError(field, f"has more than {most} values, or one of more than {largest} bytes")
+    return found
 
 
 def check_anchor(anchor: Anchor) -> int:
@@ -257,7 +273,8 @@ def _tokens(public: PublicLog, begin: int) -> Iterator[tuple[int, bytes]]:
 
 def _stored(index: int, anchor: Anchor) -> StoredAnchor:
     size = check_anchor(anchor)
-    return StoredAnchor(index, size, anchor.note_bytes, anchor.token, anchor.chain, anchor.tsa, anchor.url)
+    named = anchor.tsa, anchor.url
+    return StoredAnchor(index, size, anchor.note_bytes, anchor.token, anchor.chain, *named, anchor.crls)
 
 
 def read_anchor(path: Path) -> Anchor:

@@ -6,12 +6,15 @@ import http.client
 import secrets
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from sigillo.core.errors import DecodeError, SigilloError, SignatureError
+from sigillo.core.revocation import MAX_CRL, decode_crl
 from sigillo.core.timestamp import Token, TsaTrust, verify_token
 from sigillo.core.timestamp_exchange import (
     MAX_RESPONSE,
@@ -34,12 +37,16 @@ class TimestampError(SigilloError):
 
 @dataclass(frozen=True, slots=True)
 class TsaAddress:
-    """Where an authority answers. `roots`, `chain`: certificates (DER) of it, if any are known here."""
+    """Where an authority answers. `roots`, `chain`: certificates (DER) of it, if any are known here.
+
+    `crls`: files and URLs of the revocation lists of its CAs.
+    """
 
     name: str
     url: str
     roots: tuple[bytes, ...] = ()
     chain: tuple[bytes, ...] = ()
+    crls: tuple[str, ...] = ()
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -47,20 +54,57 @@ class TsaAddress:
         return (*self.chain, *self.roots)
 
 
-def obtain(address: TsaAddress, message: bytes, patience_s: float = PATIENCE_S) -> tuple[bytes, Token]:
-    """A fresh token (DER) over *message*, and what it says. Raises TimestampError."""
+def obtain(
+    address: TsaAddress, message: bytes, patience_s: float = PATIENCE_S, crls: Sequence[bytes] = ()
+) -> tuple[bytes, Token]:
+    """A fresh token (DER) over *message*, and what it says. *crls*: revocation lists (DER). Raises TimestampError."""
     nonce = secrets.randbits(NONCE_BITS)
     try:
         token, said = read_response(_post(address.url, encode_request(message, nonce), patience_s), message, nonce)
         if address.roots:  # the policy is whatever it says: who relies on the token pins that
-            verify_token(token, message, TsaTrust(address.name, address.roots, (said.policy,)), address.chain)
+            verify_token(token, message, TsaTrust(address.name, address.roots, (said.policy,)), address.chain, crls)
     except (DecodeError, SignatureError) as error:
         raise TimestampError(f"gives no token that can be used: {error}") from None
     return token, said
 
 
+def read_crl(place: str, patience_s: float) -> bytes:
+    """The revocation list (DER) in a file, or at a URL. Raises TimestampError."""
+    if place.startswith("/"):
+        content = _read(Path(place))
+    else:
+        content, _ = _ask(place, None, {"Accept": "application/pkix-crl"}, MAX_CRL, patience_s)
+    try:
+        decode_crl(content)
+    except DecodeError as error:
+        raise TimestampError(str(error)) from None
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # nothing that would wait for a writer
+            raise TimestampError("is no file")
+        with path.open("rb") as file:
+            return file.read(MAX_CRL + 1)
+    except OSError as error:
+        raise TimestampError(f"cannot be read: {error.strerror}") from None
+
+
 def _post(url: str, request: bytes, patience_s: float) -> bytes:
     """The body of a good answer. Raises TimestampError."""
+    headers = {"Content-Type": REQUEST_TYPE, "Accept": RESPONSE_TYPE}
+    content, content_type = _ask(url, request, headers, MAX_RESPONSE, patience_s)
+    if content_type != RESPONSE_TYPE:
+        raise TimestampError(f"answers with {content_type[:80] or 'something'}, not {RESPONSE_TYPE}")
+    return content
+
+
+def _ask(url: str, request: bytes | None, headers: dict[str, str], most: int, patience_s: float) -> tuple[bytes, str]:
+    """Body and type of an answer with status 200, to a GET where there is no *request*. Raises TimestampError.
+
+    Of a body of more than *most* bytes one byte more is read.
+    """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=min(_IDLE_S, patience_s))
@@ -69,9 +113,9 @@ def _post(url: str, request: bytes, patience_s: float) -> bytes:
     too_long.start()
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request("POST", target, request, {"Content-Type": REQUEST_TYPE, "Accept": RESPONSE_TYPE})
+        connection.request("POST" if request else "GET", target, request, headers)
         response = connection.getresponse()
-        content = response.read(MAX_RESPONSE + 1)
+        content = response.read(most + 1)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise TimestampError(f"does not answer: {str(error) or type(error).__name__}") from None
@@ -80,9 +124,7 @@ def _post(url: str, request: bytes, patience_s: float) -> bytes:
         connection.close()
     if response.status != http.client.OK:
         raise TimestampError(f"answers with status {response.status}")
-    if content_type != RESPONSE_TYPE:
-        raise TimestampError(f"answers with {content_type[:80] or 'something'}, not {RESPONSE_TYPE}")
-    return content
+    return content, content_type
 
 
 def _cut_off(connection: http.client.HTTPConnection) -> None:

@@ -178,7 +178,8 @@ def _of_token(decoded: DecodedToken, policy: Policy | None) -> Exhibit:
 
 def _is_by(decoded: DecodedToken, tsa: TsaTrust) -> bool:
     try:
-        verify_token(decoded.line.token, decoded.line.note.encode("utf-8"), tsa, decoded.line.chain)
+        line = decoded.line
+        verify_token(line.token, line.note.encode("utf-8"), tsa, line.chain, line.crls)
     except SignatureError:
         return False
     return True

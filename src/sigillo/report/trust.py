@@ -151,6 +151,8 @@ def _lines(policy: Policy) -> Iterator[str]:
 def _third_parties(policy: Policy) -> Iterator[str]:
     for tsa in policy.tsas:
         yield f"TSA {escape(tsa.name)}, trusted to say what time it is, under {', '.join(tsa.policies)}"
+        if tsa.crls:
+            yield f"  revocation lists of its CAs that this policy brings: {len(tsa.crls)}"
         for root in tsa.roots:
             yield f"  root certificate SHA-256 {_fingerprint(root)}"
     if policy.anchors:

@@ -35,6 +35,8 @@ ROOT_NAME: Final = "Sigillo local TSA root, for demo and tests"
 NAME: Final = "Sigillo local TSA, for demo and tests"
 ORGANISATION: Final = "run by the operator itself, no third party"
 PUBLISHED: Final = "tsa.toml"
+CRL: Final = "root.crl"
+"""Revocation list of its root (DER), with nothing on it; folders of older versions have none."""
 
 _YEARS: Final = 10
 _YEAR: Final = datetime.timedelta(days=365)
@@ -106,6 +108,12 @@ class LocalTsa:
             f'policy = ["{POLICY}"]\n'
         )
 
+    @property
+    def crl(self) -> bytes | None:
+        """Revocation list of its root, DER. Raises OSError."""
+        path = self.folder / CRL
+        return path.read_bytes() if path.exists() else None
+
     def reply(self, request: bytes) -> bytes:
         """TimeStampResp (DER) to a TimeStampReq (DER). Raises TsaError where OpenSSL makes none."""
         with tempfile.TemporaryDirectory(prefix="sigillo-tsa-") as work:
@@ -133,7 +141,10 @@ class LocalTsa:
 
 
 def _create(folder: Path) -> None:
-    """Root, signing key and configuration; the root's key is not kept: nothing else will ever be certified."""
+    """Root, signing key, configuration and revocation list.
+
+    The root's key is not kept: nothing else will ever be certified, and nothing revoked.
+    """
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     root_key, key = new_key(), new_key()
     root_name, name = _named(ROOT_NAME), _named(NAME)
@@ -141,6 +152,7 @@ def _create(folder: Path) -> None:
     leaf = _certificate(name, key.public_key(), root_name, root_key, is_root=False)
     disk.create(folder / "tsa.key.pem", private_pem(key), disk.PRIVATE)
     disk.create(folder / "tsa.cert.pem", leaf.public_bytes(Encoding.PEM), disk.PUBLIC)
+    disk.create(folder / CRL, _empty_crl(root_name, root_key), disk.PUBLIC)
     disk.create(folder / "openssl.cnf", _CONFIGURATION.encode(), disk.PUBLIC)
     disk.create(folder / "root.cert.pem", root.public_bytes(Encoding.PEM), disk.PUBLIC)
 
@@ -171,6 +183,15 @@ def _certificate(
         issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
         builder = builder.add_extension(uses, critical=True).add_extension(issuer_id, critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _empty_crl(name: x509.Name, key: EllipticCurvePrivateKey) -> bytes:
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now)
+    builder = builder.next_update(now + _YEARS * _YEAR).add_extension(x509.CRLNumber(1), critical=False)
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    builder = builder.add_extension(identifier, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def _usage(*, is_root: bool) -> x509.KeyUsage:

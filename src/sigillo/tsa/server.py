@@ -15,6 +15,7 @@ from sigillo.tsa.folder import LocalTsa
 from sigillo.web import Handler, Server, is_loopback
 
 DEFAULT_LISTEN = "127.0.0.1:8318"
+CRL_PATH = "/crl"
 
 
 class TsaServer(Server):
@@ -33,7 +34,7 @@ class TsaServer(Server):
 
 
 class TsaHandler(Handler):
-    """POST of a TimeStampReq; anything else is refused."""
+    """POST of a TimeStampReq, GET of /crl; anything else is refused."""
 
     server: TsaServer
 
@@ -56,6 +57,19 @@ class TsaHandler(Handler):
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
             return
         self.answer(HTTPStatus.OK, response, {"Content-Type": RESPONSE_TYPE})
+
+    def do_GET(self) -> None:
+        """Answer with the revocation list of the root."""
+        try:
+            crl = self.server.tsa.crl if self.path == CRL_PATH else None
+        except OSError as error:
+            sys.stderr.write(f"{error}\n")
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return
+        if crl is None:
+            self._refuse(HTTPStatus.NOT_FOUND)
+            return
+        self.answer(HTTPStatus.OK, crl, {"Content-Type": "application/pkix-crl"})
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.answer(status, f"{status.phrase}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"})
