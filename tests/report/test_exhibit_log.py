@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from sigillo.core.decoded import DecodedMessage, decode_objects
+from sigillo.core.bytes import base64_decode
+from sigillo.core.decoded import DecodedMessage, DecodedToken, decode_objects
 from sigillo.core.entry import Kind, LogEntry
+from sigillo.core.errors import MerkleError
 from sigillo.core.line import split_lines
+from sigillo.core.merkle import verify_consistency
 from sigillo.core.proof import decode_proof, verify_proof
-from sigillo.report.exhibit import exhibits, message_proof
+from sigillo.report.exhibit import exhibits, message_proof, token_consistency
 from sigillo.report.inspection import inspect, render_inspection
 
 from ..adversary.log import logged
@@ -31,6 +35,31 @@ def test_the_proof_of_each_message_verifies_by_itself(at: int) -> None:
     entry = LogEntry(Kind.MARK, epoch, message.mark.mark.sequence, message.mark.object_hash)
     head = verify_proof(decode_proof(proof), entry.leaf_hash, story.broker.log_key)
     assert head.size == 15
+
+
+def test_the_consistency_of_each_token_verifies_by_itself() -> None:
+    data = bracketed().file()
+    checkpoint = inspect(split_lines([data])).checkpoint
+    tokens = [line for line in decode_objects(split_lines([data])) if isinstance(line, DecodedToken)]
+    assert checkpoint and len(tokens) == 4
+    new = checkpoint.head
+    for token in tokens:
+        lines = token_consistency(split_lines([data]), token, checkpoint)
+        assert lines
+        proof, old = [base64_decode(line) for line in lines.decode().split()], token.checkpoint.head
+        verify_consistency(old.size, old.root, new.size, new.root, proof)
+        with pytest.raises(MerkleError):
+            verify_consistency(old.size, new.root, new.size, new.root, proof)
+
+
+def test_a_mark_goes_with_its_entry_and_what_is_hashed() -> None:
+    story = logged()
+    data = story.log.file()
+    made = {exhibit.name: exhibit.files for exhibit in exhibits(split_lines([data]), story.policy)}
+    message = next(line for line in decode_objects(split_lines([data])) if isinstance(line, DecodedMessage))
+    files, mark = made[f"{message.number:06d}-mark"], message.mark
+    assert hashlib.sha256(files[".hashed"]).digest() == mark.object_hash == files[".entry"][-32:]
+    assert hashlib.sha256(files[".committed"]).digest() == mark.mark.commitment
 
 
 def test_the_note_is_an_exhibit_and_the_inspection_shows_it() -> None:

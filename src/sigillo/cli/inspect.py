@@ -10,7 +10,7 @@ import click
 from sigillo.cli.source import FileError, chunks, naming, read_policy
 from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
-from sigillo.report.exhibit import README, exhibits, message_proof
+from sigillo.report.exhibit import README, exhibits, message_proof, token_consistency
 from sigillo.report.inspection import Inspection, inspect, render_inspection
 
 _REMEDY = "get the file again, or ask whoever made it"
@@ -45,7 +45,7 @@ def command(file: Path, export: Path | None, policy: Path | None, as_json: bool)
         click.echo(render_inspection(inspection), nl=False)
     if export:
         count = _export(file, export, None if policy is None else read_policy(policy))
-        _export_proof(file, export, inspection)
+        _export_proofs(file, export, inspection)
         click.echo(f"\n{count} signatures written to {export}: see {export / 'README.txt'}", err=as_json)
 
 
@@ -65,17 +65,22 @@ def _export(file: Path, folder: Path, policy: Policy | None) -> int:
                 for suffix, content in exhibit.files.items():
                     (folder / f"{exhibit.name}{suffix}").write_bytes(content)
                 commands.write(f"{exhibit.command}\n")
-                count += bool(exhibit.files)
+                count += not {".sig", ".tst"}.isdisjoint(exhibit.files)
     (folder / "README.txt").write_text(README, encoding="utf-8")
     return count
 
 
-def _export_proof(file: Path, folder: Path, inspection: Inspection) -> None:
-    """The log's proof of the first message, where the file has one."""
-    if inspection.checkpoint is None:
+def _export_proofs(file: Path, folder: Path, inspection: Inspection) -> None:
+    """What the file shows of the log's proofs: of the first message, and of the first and last of the listed tokens."""
+    checkpoint = inspection.checkpoint
+    if checkpoint is None:
         return
     first = inspection.messages[0]  # a file has a message
     with naming(file, _REMEDY):
-        proof = message_proof(split_lines(chunks(file)), first, inspection.checkpoint)
-    if proof:
-        (folder / f"{first.number:06d}-mark.tlog-proof").write_bytes(proof)
+        found = {f"{first.number:06d}-mark.tlog-proof": message_proof(split_lines(chunks(file)), first, checkpoint)}
+        for token in {token.number: token for token in (*inspection.tokens[:1], *inspection.tokens[-1:])}.values():
+            proof = token_consistency(split_lines(chunks(file)), token, checkpoint)
+            found[f"{token.number:06d}-token.consistency"] = proof
+    for name, proof in found.items():
+        if proof is not None:
+            (folder / name).write_bytes(proof)

@@ -47,7 +47,12 @@ def object_hash(kind: str, data: bytes) -> bytes:
 
     For COSE objects use `Sign1.object_hash`, which leaves the unprotected header out.
     """
-    return hashlib.sha256(domain(kind) + len(data).to_bytes(8, "big") + data).digest()
+    return hashlib.sha256(hashed_bytes(kind, data)).digest()
+
+
+def hashed_bytes(kind: str, data: bytes) -> bytes:
+    """What the object hash is the SHA-256 of."""
+    return domain(kind) + len(data).to_bytes(8, "big") + data
 
 
 def base64url_encode(data: bytes) -> str:

@@ -4,6 +4,7 @@ One table says for each kind of object what its headers hold; whatever differs f
 object of one kind never passes as another. Signing is the caller's: this module makes the bytes to sign.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sigillo.core import cbor
-from sigillo.core.bytes import object_hash
+from sigillo.core.bytes import hashed_bytes
 from sigillo.core.errors import DecodeError, SignatureError
 from sigillo.core.field import array, byte_string, integer, numbered_map, text
 
@@ -85,7 +86,12 @@ class Sign1:
     @property
     def object_hash(self) -> bytes:
         """32 bytes, over the untagged array with an empty unprotected map (spec/encoding.md, "Object hash")."""
-        return object_hash(self.form.kind, cbor.encode([self.protected_bytes, {}, self.payload, *self._signature()]))
+        return hashlib.sha256(self.hashed_bytes()).digest()
+
+    def hashed_bytes(self) -> bytes:
+        """What the object hash is the SHA-256 of."""
+        bare = cbor.encode([self.protected_bytes, {}, self.payload, *self._signature()])
+        return hashed_bytes(self.form.kind, bare)
 
     def signed_bytes(self, external_aad: bytes = b"") -> bytes:
         """The Sig_structure that the signature is over."""

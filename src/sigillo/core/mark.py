@@ -113,7 +113,12 @@ def decode_mark_payload(data: bytes) -> Mark:
 
 def payload_commitment(salt: bytes, payload: bytes) -> bytes:
     """SHA-256(domain("payload") ‖ salt ‖ payload as received), 32 bytes; the salt has 16."""
-    return hashlib.sha256(domain("payload") + byte_string(salt, "salt", SALT_SIZE) + payload).digest()
+    return hashlib.sha256(committed_bytes(salt, payload)).digest()
+
+
+def committed_bytes(salt: bytes, payload: bytes) -> bytes:
+    """What the payload commitment is the SHA-256 of."""
+    return domain("payload") + byte_string(salt, "salt", SALT_SIZE) + payload
 
 
 def is_committed(signed: SignedMark, payload: bytes) -> bool:

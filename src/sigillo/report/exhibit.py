@@ -12,23 +12,32 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sigillo.core.build_trust import BuilderTrust, BuildTrust
+from sigillo.core.bytes import base64_encode
 from sigillo.core.certificate import decode_certificate, signing_key
 from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
 from sigillo.core.cosignature import WitnessKeyType, cosigned_bytes
 from sigillo.core.decoded import (
     DecodedCertificate,
+    DecodedCheckpoint,
     DecodedEnd,
     DecodedEpoch,
+    DecodedManifest,
     DecodedMessage,
+    DecodedRebuild,
     DecodedToken,
     DecodedTrailer,
     decode_objects,
+    entry_of,
     subtrees,
 )
 from sigillo.core.device_key import DeviceKey, der_signature
+from sigillo.core.dsse import Envelope, signed_bytes
+from sigillo.core.entry import encode_entry
 from sigillo.core.epoch import SignedStatement
 from sigillo.core.errors import DecodeError, MerkleError, SignatureError
-from sigillo.core.merkle import CompactRange, decompose, inclusion_proof
+from sigillo.core.mark import committed_bytes
+from sigillo.core.merkle import CompactRange, consistency_proof, decompose, inclusion_proof
 from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.note import LogKey
 from sigillo.core.policy import Policy
@@ -48,22 +57,31 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.note      the log's checkpoint, as a signed note; what a time-stamp token is about
   NAME.tst       a time-stamp token (RFC 3161), with NAME.ca.pem, the roots of its TSA, and NAME.untrusted.pem
   NAME.tlog-proof  that the log has this mark, of the first message (c2sp.org/tlog-proof)
+  NAME.consistency  that the tree of a token's note is the beginning of the file's (RFC 9162), of two tokens
+  NAME.hashed    the bytes whose SHA-256 is the object hash: of a statement the epoch id
+  NAME.committed the bytes whose SHA-256 is the payload commitment of a mark
+  NAME.entry     the 45 bytes that the log has of a mark; they end with its object hash
+  NAME.text      the text of a checkpoint: its SHA-256 is what devices sign as their beacon
+  NAME.dsse.json a build manifest or rebuild statement, as its maker published it
   NAME.cert.pem  a certificate of a device's key, with NAME.untrusted.pem above it and NAME.ca.pem, its maker's CA
 
 Epoch keys are those that the file itself names: they count for no more than the countersignature of the statement that
-names them. The log key, the keys of the devices, the CAs of their makers, the roots of TSAs and the keys of witnesses
-come from the policy; without one they are absent. A certificate is verified for each message of its device, at the time
-of the mark.
+names them. The log key, the keys of the devices, the CAs of their makers, the roots of TSAs, and the keys of witnesses,
+builders and rebuilders come from the policy; without one they are absent. A certificate is verified for each message of
+its device, at the time of the mark.
 
   sh commands.sh     runs every line of commands.sh; OpenSSL 3.0 or later; stops at the first signature that is wrong
 
 A P-256 signature needs -digest sha256; an Ed25519 one must not have it.
+docs/verify-by-hand.md goes through all of it, one link after the other.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One signature. *files*: suffix with its dot → content; *command*: a shell line, or a comment why not."""
+    """One signature, or what one is about. *files*: suffix with its dot → content; *command*: a shell line, or a
+    comment why there is none.
+    """
 
     name: str
     files: dict[str, bytes]
@@ -72,22 +90,35 @@ class Exhibit:
 
 def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]:
     """The signatures of an evidence file (lines without LF), in its order; a stream. Raises DecodeError."""
-    epoch_key, log_key = b"", None
+    epoch_number, epoch_key, log_key = 0, b"", None
     certificates: _Certificates = {}
     for decoded in decode_objects(lines):
         if isinstance(decoded, DecodedCertificate):
             yield from _of_certificate(decoded, policy, certificates)
+        elif isinstance(decoded, DecodedManifest):
+            envelope, build = decoded.manifest.envelope, policy.build if policy else BuildTrust()
+            yield _of_envelope(f"{decoded.number:06d}-manifest", envelope, build.builder(envelope.key))
+        elif isinstance(decoded, DecodedRebuild):
+            envelope, build = decoded.rebuild.envelope, policy.build if policy else BuildTrust()
+            yield _of_envelope(f"{decoded.number:06d}-rebuild", envelope, build.rebuilder(envelope.key))
+        elif isinstance(decoded, DecodedCheckpoint):
+            name = f"{decoded.number:06d}-beacon"
+            yield Exhibit(
+                name, {".text": decoded.line.note.encode("utf-8")}, f"# {name}: is signed by devices, as its hash"
+            )
         elif isinstance(decoded, DecodedEpoch):
-            epoch_key, log_key = decoded.statement.statement.epoch_key, _log_key(decoded.statement, policy)
+            statement = decoded.statement.statement
+            epoch_number, epoch_key, log_key = (
+                statement.number,
+                statement.epoch_key,
+                _log_key(decoded.statement, policy),
+            )
             yield from _of_epoch(decoded, log_key)
         elif isinstance(decoded, DecodedEnd):
             end = decoded.end.sign1
             yield _ed25519(f"{decoded.number:06d}-end", end.signed_bytes(), end.signature, epoch_key, end.encode())
         elif isinstance(decoded, DecodedMessage):
-            sign1 = decoded.mark.sign1
-            yield _ed25519(
-                f"{decoded.number:06d}-mark", sign1.signed_bytes(), sign1.signature, epoch_key, decoded.line.mark
-            )
+            yield _of_mark(decoded, epoch_number, epoch_key)
             if decoded.line.payload is not None:
                 yield _of_device(decoded, decoded.line.payload, policy, certificates)
         elif isinstance(decoded, DecodedToken):
@@ -127,21 +158,39 @@ def message_proof(lines: Iterable[bytes], message: DecodedMessage, checkpoint: S
     None where the file's own proof does not give it. Raises DecodeError.
     """
     index, size = message.line.index, checkpoint.head.size
-    if index is None:
+    held = None if index is None else _held(lines, index, index + 1, size)
+    if index is None or held is None:
         return None
-    before, own, after = CompactRange(), CompactRange(index), CompactRange(index + 1)
+    path = inclusion_proof(index, size, lambda level, at: held[level, at])
+    return encode_proof(EntryProof(index, tuple(path), checkpoint))
+
+
+def token_consistency(lines: Iterable[bytes], token: DecodedToken, checkpoint: SignedCheckpoint) -> bytes | None:
+    """The proof that the checkpoint of a token is a prefix of the file's, a hash in base64 a line; *lines*: once more.
+
+    None where the file's own proof does not give it. Raises DecodeError.
+    """
+    old_size, size = token.checkpoint.head.size, checkpoint.head.size
+    held = _held(lines, old_size, old_size, size)
+    if held is None:
+        return None
+    proof = consistency_proof(old_size, size, lambda level, at: held[level, at])
+    return "".join(f"{base64_encode(item)}\n" for item in proof).encode("ascii")
+
+
+def _held(lines: Iterable[bytes], begin: int, end: int, size: int) -> dict[tuple[int, int], bytes] | None:
+    """The subtrees of the log before *begin* and from *end* to *size*; None where the file does not show them."""
+    before, between, after = CompactRange(), CompactRange(begin), CompactRange(end)
     try:
         for level, subtree_hash in subtrees(decode_objects(lines)):
-            part = before if before.end < index else own if own.end == index else after
+            part = before if before.end < begin else between if between.end < end else after
             part.append_subtree(level, subtree_hash)
     except MerkleError:
         return None
-    if before.end != index or after.end != size:
+    if (before.end, between.end, after.end) != (begin, end, size):
         return None
-    held = dict(zip(decompose(0, index), before.hashes, strict=True))
-    held |= zip(decompose(index + 1, size), after.hashes, strict=True)
-    path = inclusion_proof(index, size, lambda level, at: held[level, at])
-    return encode_proof(EntryProof(index, tuple(path), checkpoint))
+    held = dict(zip(decompose(0, begin), before.hashes, strict=True))
+    return held | dict(zip(decompose(end, size), after.hashes, strict=True))
 
 
 def _log_key(signed: SignedStatement, policy: Policy | None) -> LogKey | None:
@@ -212,10 +261,32 @@ def _of_epoch(decoded: DecodedEpoch, log_key: LogKey | None) -> Iterator[Exhibit
     name, signed = f"{decoded.number:06d}", decoded.statement
     statement, sign1 = signed.statement, signed.sign1
     whole = sign1.encode()
-    yield _ed25519(f"{name}-statement", sign1.signed_bytes(), sign1.signature, statement.epoch_key, whole)
+    exhibit = _ed25519(f"{name}-statement", sign1.signed_bytes(), sign1.signature, statement.epoch_key, whole)
+    yield Exhibit(exhibit.name, {**exhibit.files, ".hashed": sign1.hashed_bytes()}, exhibit.command)
     if signed.countersignature:
         signature, key = signed.countersignature.signature, log_key.public_key if log_key else None
         yield _ed25519(f"{name}-countersignature", signed.countersigned_bytes(), signature, key)
+
+
+def _of_mark(decoded: DecodedMessage, epoch: int, epoch_key: bytes) -> Exhibit:
+    """The mark, and what it is known by: its object hash, its entry in the log, and the payload that it commits to."""
+    signed, line = decoded.mark, decoded.line
+    sign1, name = signed.sign1, f"{decoded.number:06d}-mark"
+    exhibit = _ed25519(name, sign1.signed_bytes(), sign1.signature, epoch_key, line.mark)
+    files = {**exhibit.files, ".hashed": sign1.hashed_bytes()}
+    entry = entry_of(decoded, epoch)
+    if line.index is not None and entry:
+        files[".entry"] = encode_entry(entry)
+    if signed.salt is not None and line.payload is not None:
+        files[".committed"] = committed_bytes(signed.salt, line.payload)
+    return Exhibit(name, files, exhibit.command)
+
+
+def _of_envelope(name: str, envelope: Envelope, party: BuilderTrust | None) -> Exhibit:
+    """A DSSE envelope whose key the policy has, or has not."""
+    signed = signed_bytes(envelope.kind, envelope.payload)
+    exhibit = _ed25519(name, signed, envelope.signature, party.key.raw if party else None)
+    return Exhibit(name, {**exhibit.files, ".dsse.json": envelope.data}, exhibit.command)
 
 
 def _of_device(decoded: DecodedMessage, payload: bytes, policy: Policy | None, certificates: _Certificates) -> Exhibit:
