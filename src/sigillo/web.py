@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,7 +85,10 @@ class Server(ThreadingHTTPServer):
                 continue  # gone already
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no matter."""
+        """A client that went away is no matter; an error of our own is a line on standard error."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            print(f"sigillo: error: a request failed: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 class Handler(BaseHTTPRequestHandler):

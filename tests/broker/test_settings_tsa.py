@@ -84,9 +84,10 @@ def test_what_is_no_authority_is_named(tmp_path: Path, value: str) -> None:
         load(path)
 
 
+@pytest.mark.parametrize("name", ["anchor_interval", "quote_interval"])
 @pytest.mark.parametrize("seconds", ["0", "86401", '"60"', "1.5"])
-def test_an_interval_out_of_range_is_named(tmp_path: Path, seconds: str) -> None:
+def test_an_interval_out_of_range_is_named(tmp_path: Path, seconds: str, name: str) -> None:
     path = tmp_path / "sigillo.toml"
-    path.write_text(f'version = 1\nname = "h"\noperator = "o"\nanchor_interval = {seconds}\n')
-    with pytest.raises(BrokerError, match=r"sigillo\.toml: anchor_interval"):
+    path.write_text(f'version = 1\nname = "h"\noperator = "o"\n{name} = {seconds}\n')
+    with pytest.raises(BrokerError, match=rf"sigillo\.toml: {name}"):
         load(path)

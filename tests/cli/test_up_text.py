@@ -115,6 +115,18 @@ def test_the_log_is_named_where_it_begins_and_where_it_ends(tell: Narrator, said
     ]
 
 
+def test_quotes(tell: Narrator, said: list[str]) -> None:
+    tell(Event(EventName.QUOTED, {"epoch": 2, "size": 7}))
+    tell(Event(EventName.TPM_DOWN, {"tpm": "/dev/tpmrm0", "reason": "the TPM was reset"}))
+    tell(Event(EventName.TPM_BACK, {"tpm": "/dev/tpmrm0"}))
+    assert said == [
+        "the TPM has quoted epoch 2 with the log's first 7 entries",
+        "warning: nothing is attested from here on (/dev/tpmrm0): the TPM was reset. Marking goes on, and the TPM is "
+        "asked again",
+        "the TPM quotes again",
+    ]
+
+
 def test_time_stamps(tell: Narrator, said: list[str]) -> None:
     tell(Event(EventName.ANCHORED, {"tsa": "Example Time", "size": 7, "index": 9, "time_ns": 1_795_000_000 * 10**9}))
     down = {"tsa": "Example Time", "url": "http://tsa.example/", "reason": "does not answer: Connection refused"}

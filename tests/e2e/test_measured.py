@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,17 @@ from sigillo.attestation import software_tpm
 from sigillo.attestation.attester import Attester
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.account import REST_USER, find_account
-from sigillo.core.attestation import verify_periodic
+from sigillo.core.attestation import attested_entries, decode_attestation, verify_periodic
+from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.launch import Closure, Launched, Role, check_statement, decode_closure, verify_launch_log
-from sigillo.core.quote import LAUNCH_PCR, Subject
+from sigillo.core.note import LogKey
+from sigillo.core.quote import LAUNCH_PCR, Quote, Subject
+from sigillo.log.public import PublicLog
+from sigillo.log.store import StoreReader
 
 from ..attestation import rig
-from .conftest import PATIENCE_S, Operator
+from .conftest import PATIENCE_S, Operator, Tracker
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Measured:
 
     operator: Operator
     tpm: Path
+    process: subprocess.Popen[bytes]
 
     def statement(self) -> SignedStatement:
         """Of the newest epoch."""
@@ -60,13 +66,13 @@ def tpm(reachable_tmp: Path) -> Path:
 
 @pytest.fixture
 def measured(operator: Operator, tpm: Path) -> Iterator[Measured]:
-    with rig.started(tpm):
+    with rig.started(tpm) as process:
         socket = software_tpm.socket_of(tpm)
         rest = find_account(REST_USER)
         if os.geteuid() == 0 and rest is not None:
             os.chown(socket, rest.uid, rest.gid)
         operator.options = ("--tpm", str(socket))
-        yield Measured(operator, tpm)
+        yield Measured(operator, tpm, process)
         operator.stop(expect=None)
 
 
@@ -83,6 +89,63 @@ def test_a_stranger_reads_what_was_launched(measured: Measured) -> None:
     assert {member.role for member in closure.members} == set(Role)
     said = measured.operator.log.read_text()
     assert Attester.open(Tpm(rig.link_to(measured.tpm))).key.name.hex() in said
+
+
+def test_marks_lie_between_two_quotes_and_each_epoch_has_its_own(measured: Measured) -> None:
+    operator = measured.operator
+    operator.start()
+    tracker = Tracker("crate-1", operator.folder.parent / "crate-1").enrol(operator, "p256")
+    rig.wait_until(lambda: "quoted epoch 1" in operator.log.read_text())
+    tracker.publish(operator, 5)
+    assert operator.process is not None
+    operator.process.send_signal(signal.SIGHUP)
+    rig.wait_until(lambda: "quoted epoch 2" in operator.log.read_text())
+    tracker.publish(operator, 5)
+    operator.stop()
+    log, signed = operator.folder / "log", [decode_statement(path.read_bytes()) for path in operator.statements()]
+    public = PublicLog(log / "public")
+    entries = [public.entry(index) for index in range(public.size)]
+    for statement in signed:
+        (index, opening), *_, (_, closing) = quotes(log, statement)
+        between = attested_entries(index, opening, closing)
+        kinds = [entries[entry].kind for entry in between]
+        assert Kind.EPOCH_END in kinds
+        marks = [e.kind is Kind.MARK and e.epoch == statement.statement.number for e in entries]
+        assert kinds.count(Kind.MARK) == sum(marks) >= 5  # all of them
+    assert "nothing is attested" not in operator.log.read_text()
+
+
+def test_marking_goes_on_without_the_tpm_and_says_that_nothing_is_attested(measured: Measured) -> None:
+    operator = measured.operator
+    operator.options += ("--quote-interval", "1")
+    operator.start()
+    tracker = Tracker("crate-1", operator.folder.parent / "crate-1").enrol(operator, "p256")
+    measured.process.terminate()
+    rig.wait_until(lambda: "nothing is attested" in operator.log.read_text())
+    tracker.publish(operator, 5)
+    operator.stop()
+    assert operator.log.read_text().count("nothing is attested") == 1
+    public = PublicLog(operator.folder / "log/public")
+    kinds = [public.entry(index).kind for index in range(public.size)]
+    assert kinds.count(Kind.MARK) >= 5
+    last = max(index for index, kind in enumerate(kinds) if kind is Kind.ATTESTATION_EVIDENCE)
+    assert Kind.MARK not in kinds[:last]  # they have a quote before them, and none after
+
+
+def quotes(log: Path, signed: SignedStatement) -> list[tuple[int, Quote]]:
+    """Those of an epoch that the log has, verified, by the index of their entry."""
+    public = PublicLog(log / "public")
+    key_id = LogKey.from_vkey((log / "log.vkey").read_text().strip(), "log.vkey").key_id32
+    store, attester = StoreReader(log / "store", key_id), signed.statement.attester
+    assert attester is not None
+    assert isinstance(attester.name, bytes)
+    indices = [n for n in range(public.size) if public.entry(n).kind is Kind.ATTESTATION_EVIDENCE]
+    found = [(index, decode_attestation(store.read(index).object_bytes)) for index in indices]
+    return [
+        (index, verify_periodic(evidence, attester.name))
+        for index, evidence in found
+        if evidence.subject.epoch_id == signed.epoch_id
+    ]
 
 
 def test_every_launch_is_one_more(measured: Measured) -> None:

@@ -2,7 +2,8 @@
 
 It countersigns only the statement that it asked for, once the epoch before is logged (L1 of spec/log-storage.md), and
 says GO only once a durable checkpoint of the log covers that statement (L2). Then it hands checkpoints on (C6).
-Where there is a TPM, the launch is measured before the broker is started and its epoch before GO (spec/launch.md).
+Where there is a TPM, the launch is measured before the broker is started, its epoch measured and quoted before GO
+(spec/launch.md, spec/attestation.md).
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Re
     if not covers_statement(folder.log, past.next_number, newest.head.size):
         raise BrokerError(f"the log has not taken the statement of epoch {past.next_number}; it says why")
     if measured:
-        measured.state(signed.epoch_id)
+        measured.state(signed.epoch_id, newest.head.checkpoint)
+        newest = log.settled(_COVER_S, lambda: report(Event(EventName.LOG_BEHIND)))  # the log has the quote
     published = publish(folder.published, plan.settings.operator, log_key.public, hashes)
     plugin.send(encode_packet(Go(signed.epoch_id)))
     report(_started(signed, measured, published=published))

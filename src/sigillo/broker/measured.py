@@ -16,9 +16,14 @@ from sigillo.attestation.launch_log import LaunchLog
 from sigillo.attestation.link import open_link
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.folder import OperatorFolder
+from sigillo.core.attestation import encode_attestation
+from sigillo.core.entry import Kind
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, encode_closure
+from sigillo.core.mark import Checkpoint
+from sigillo.core.quote import Subject
 from sigillo.core.statement import Attester as StatedAttester
 from sigillo.core.statement import AttesterKind
+from sigillo.log.incoming import submit
 
 _TIMEOUT_S: Final = 10.0
 """For each command: the plugin waits for GO meanwhile."""
@@ -49,6 +54,9 @@ class MeasuredLaunch:
         disk.replace(path, encode_closure(closure), disk.PUBLIC)
         self._log.append(LaunchEvent(number, closure.object_hash, tuple(command)))
 
-    def state(self, epoch_id: bytes) -> None:
-        """Measure the epoch that the broker has stated, before it listens."""
+    def state(self, epoch_id: bytes, newest: Checkpoint) -> None:
+        """Measure the epoch that the broker has stated, and submit its first quote, before it listens: no mark is then
+        without a quote before it. *newest*: the log's, durable. Raises LogError too."""
         self._log.append(EpochEvent(epoch_id))
+        evidence = self._attester.quote(Subject(epoch_id, newest))
+        submit(self._folder.log, Kind.ATTESTATION_EVIDENCE, encode_attestation(evidence))

@@ -59,6 +59,7 @@ _OPTIONS = {
     "cosign_interval": "--cosign-interval",
     "cosign_quorum": "--cosign-quorum",
     "tpm": "--tpm",
+    "quote_interval": "--quote-interval",
 }
 MAX_TSAS = 8
 
@@ -96,6 +97,7 @@ class Settings:
     `cosign_quorum`: from how many on a checkpoint is kept before a newer one with less; `cosign_demand`: no start
     unless so many witnesses say what they have seen.
     `tpm`: device of the TPM that launches are measured into, or socket of a software TPM; empty: they are not.
+    `quote_interval`: seconds from one of its quotes in the log to the next.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Settings:
     cosign_quorum: int = 1
     cosign_demand: bool = False
     tpm: str = ""
+    quote_interval: int = 60
     witness: tuple[WitnessAddress, ...] = ()
 
     @property
@@ -159,6 +162,7 @@ class Settings:
         _require(
             0 <= self.max_payload <= MAX_PAYLOAD, where, "max_payload", f"must be from 0 (no limit) to {MAX_PAYLOAD}"
         )
+        _require(1 <= self.quote_interval <= 86_400, where, "quote_interval", "must be from 1 to 86400 seconds")
         self._check_filters(where)
         self._check_tsa(where)
         self._check_witnesses(where)

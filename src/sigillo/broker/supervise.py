@@ -1,8 +1,9 @@
 """Starts log, cosigner, launcher, broker, archive and the rest, and stops what is left when one of them ends.
 
 Order: the log opens its folder, the anchors begin, the launcher gets ready (log key, epochs, spool), the broker starts
-with its end of the handshake socket as standard input, the archive connects. At the end of a run the broker is stopped,
-the launcher stores the epoch's end, the log takes it, the last checkpoint is anchored, the archive commits what it has.
+with its end of the handshake socket as standard input, the archive connects, the attester quotes. At the end of a run
+the broker is stopped, the launcher stores the epoch's end, the log takes it, the attester quotes it, the last
+checkpoint is anchored, the archive commits what it has.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from sigillo import disk
 from sigillo.broker.account import Account, Accounts
 from sigillo.broker.anchor_process import keep_anchors
 from sigillo.broker.archiver import archive
+from sigillo.broker.attester_process import QuotedEpoch, keep_quoting
 from sigillo.broker.cosigner import gather
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
@@ -34,6 +36,7 @@ from sigillo.core.errors import SigilloError
 _STOP_PATIENCE_S = {
     "broker": 20.0,
     "launcher": 120.0,
+    "attester": 30.0,
     "anchors": 20.0,
     "log": 120.0,
     "cosigner": 20.0,
@@ -44,7 +47,7 @@ _LAST_LINES = 10
 _LAST_WORDS_S = 0.1
 _FOLLOW_S = 1.0
 _HANDLER_S = 0.05
-_CHILDREN = ("broker", "launcher", "anchors", "log", "cosigner", "archive", "server")
+_CHILDREN = ("broker", "launcher", "attester", "anchors", "log", "cosigner", "archive", "server")
 """In the order in which they are stopped."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESTARTING_REASONS = ("reload",)
@@ -74,6 +77,7 @@ class Supervisor:
         self._failed = False
         self._log_open = self._serving = self._ready = self._started = False
         self._epoch_reason: Value = None
+        self._quoted: QuotedEpoch | None = None
         self._log_end, self._launchers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._wake_reader, self._wake_writer = socket.socketpair()
 
@@ -130,6 +134,8 @@ class Supervisor:
             self._turn(None)
         if self._started and "archive" not in self._running:
             self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
+        if self._started and (quoted := self._quoted):
+            self._start_worker("attester", lambda report: keep_quoting(plan.folder, plan.settings, quoted, report))
         while self._all_alive(*self._running):
             self._pass_reload_on(ask)
             self._turn(_HANDLER_S if self._reload_requested else None)
@@ -137,6 +143,7 @@ class Supervisor:
         by_themselves = [name for name in self._running if not self._alive(name)]
         self._stop("broker")
         self._wait("launcher")
+        self._stop("attester")  # its last quote, before anything else is launched
         self._judge(by_themselves)
 
     def _start_log(self, plan: Plan) -> bool:
@@ -167,7 +174,9 @@ class Supervisor:
         return self._all_alive("server", "log")
 
     def _part_with_old(self, settings: Settings) -> None:
-        """Those live through epochs that hang on the settings; those that were started with other ones do not."""
+        """Those live through epochs that hang on the settings; those that were started with other ones do not.
+        The attester is of one epoch."""
+        self._running.pop("attester", None)
         if self._settings not in (None, settings):
             for name in ("archive", "server", "anchors", "cosigner"):
                 if name in self._running:
@@ -277,6 +286,7 @@ class Supervisor:
             self._ready = True
         elif event.name is EventName.STARTED:
             self._started = True
+            self._quoted = _quoted(event.fields)
         elif event.name is EventName.ENDED:
             self._epoch_reason = event.fields["reason"]
         elif event.name is EventName.ARCHIVE_LINKED and self._running["broker"].child.catches(signal.SIGUSR1):
@@ -420,3 +430,13 @@ class Supervisor:
         if log and log.status not in (None, 0, signal.SIGTERM) and not log.judged:  # it could not take the rest
             self._report_death("log", log, log.status or 0)
         self._report(Event(EventName.STOPPED, {"well": not self._failed}))
+
+
+def _quoted(started: Mapping[str, Value]) -> QuotedEpoch | None:
+    """What there is to quote of an epoch that has started, where its launch was measured."""
+    if not started["attester"]:
+        return None
+    epoch_id, key_name = (bytes.fromhex(str(started[name])) for name in ("epoch_id", "attester"))
+    number = started["epoch"]
+    assert isinstance(number, int)
+    return QuotedEpoch(number, epoch_id, key_name)

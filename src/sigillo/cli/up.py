@@ -147,6 +147,7 @@ Examples:
     type=_FILE,
     help="Measure each launch into this TPM: /dev/tpmrm0, or the socket of a software TPM.  [default: none]",
 )
+@click.option("--quote-interval", type=int, metavar="SECONDS", help="Between two quotes of the TPM.  [default: 60]")
 @click.option("--mosquitto", "executable", type=_FILE, help="The broker's program.  [default: /usr/sbin/mosquitto]")
 @click.option(
     "--plugin", type=_FILE, envvar="SIGILLO_PLUGIN", show_envvar=True, help="Plugin to copy into DIR the first time."
@@ -180,6 +181,7 @@ def command(
     cosign_quorum: int | None,
     manifest: Path | None,
     tpm: Path | None,
+    quote_interval: int | None,
     executable: Path | None,
     plugin: Path | None,
     update_plugin: bool,
@@ -211,6 +213,7 @@ def command(
         "anchor_interval": anchor_interval,
         "manifest": str(manifest.absolute()) if manifest else None,
         "tpm": str(tpm.absolute()) if tpm else None,
+        "quote_interval": quote_interval,
         "executable": str(executable.absolute()) if executable else None,
         "witness": tuple(map(_witness, witnesses)) or None,
         "cosign_interval": cosign_interval,

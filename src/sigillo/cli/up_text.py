@@ -67,6 +67,9 @@ class Narrator:
             EventName.TSA_DOWN: self._on_tsa_down,
             EventName.TSA_BACK: self._on_tsa_back,
             EventName.CRL_MISSING: self._on_crl_missing,
+            EventName.QUOTED: self._on_quoted,
+            EventName.TPM_DOWN: self._on_tpm_down,
+            EventName.TPM_BACK: self._on_tpm_back,
             EventName.SERVING: self._on_serving,
             EventName.WITNESS: self._on_witness,
             EventName.COSIGNED: self._on_cosigned,
@@ -153,6 +156,18 @@ class Narrator:
             f"warning: {fields['crl']}, a revocation list of {fields['tsa']}: it {fields['reason']}. Tokens are kept "
             "without it meanwhile"
         )
+
+    def _on_quoted(self, fields: _Fields) -> None:
+        self._say(f"the TPM has quoted epoch {fields['epoch']} with the log's first {fields['size']} entries")
+
+    def _on_tpm_down(self, fields: _Fields) -> None:
+        self._say(
+            f"warning: nothing is attested from here on ({fields['tpm']}): {fields['reason']}. Marking goes on, and "
+            "the TPM is asked again"
+        )
+
+    def _on_tpm_back(self, _fields: _Fields) -> None:
+        self._say("the TPM quotes again")
 
     def _on_witness(self, fields: _Fields) -> None:
         if fields["state"] == "cosigns":
