@@ -47,3 +47,18 @@ def client_context(authority: Path, certificate: Path, key: Path) -> ssl.SSLCont
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     return context
+
+
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Of a CA, which signs certificates and revocation lists, or of a key that signs something else."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

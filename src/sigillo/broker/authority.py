@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sigillo import disk
 from sigillo.broker.error import BrokerError
-from sigillo.x509 import new_key, private_pem
+from sigillo.x509 import key_usage, new_key, private_pem
 
 CA_YEARS = 20
 LEAF_YEARS = 10
@@ -39,7 +39,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Sigillo CA of {name}"[:_MAX_COMMON_NAME])])
         builder = _builder(subject, subject, key.public_key(), CA_YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+        builder = builder.add_extension(key_usage(signs_certificates=True), critical=True)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
         disk.create(folder / "ca.key.pem", private_pem(key), disk.PRIVATE)
@@ -103,7 +103,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         builder = _builder(self._certificate.subject, subject, key, LEAF_YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
+        builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(issuer, critical=False)
@@ -139,17 +139,3 @@ def _builder(
     builder = x509.CertificateBuilder().issuer_name(issuer).subject_name(subject).public_key(key)
     builder = builder.serial_number(x509.random_serial_number())
     return builder.not_valid_before(now - _BACKDATED).not_valid_after(now + years * _YEAR)
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

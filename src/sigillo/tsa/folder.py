@@ -26,7 +26,7 @@ from sigillo.core.bytes import base64url_encode
 from sigillo.core.errors import DecodeError
 from sigillo.core.timestamp import TsaTrust
 from sigillo.tsa.error import TsaError
-from sigillo.x509 import new_key, private_pem
+from sigillo.x509 import key_usage, new_key, private_pem
 
 POLICY: Final = "2.25.147697402822678280790476782539179269169"
 """Of tokens of local authorities, wherever they run: a UUID of our own (ITU-T X.667)."""
@@ -175,7 +175,8 @@ def _certificate(
     builder = builder.serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(now - _DAY).not_valid_after(now + _YEARS * _YEAR)
     constraints = x509.BasicConstraints(ca=is_root, path_length=0 if is_root else None)
-    builder = builder.add_extension(constraints, critical=True).add_extension(_usage(is_root=is_root), critical=True)
+    usage = key_usage(signs_certificates=is_root)
+    builder = builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key)
     builder = builder.add_extension(identifier, critical=False)
     if not is_root:
@@ -192,17 +193,3 @@ def _empty_crl(name: x509.Name, key: EllipticCurvePrivateKey) -> bytes:
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
     builder = builder.add_extension(identifier, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-
-def _usage(*, is_root: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_root,
-        key_cert_sign=is_root,
-        crl_sign=is_root,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
