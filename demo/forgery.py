@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from built import altered
+
 Line = dict[str, Any]
 
 
@@ -140,21 +142,39 @@ EVIDENCE_FORGERIES: dict[str, Callable[[list[Line]], None]] = {
 def other_device_key(policy: str) -> str:
     """The registry with the keys of the first and the last device exchanged."""
     lines = policy.splitlines()
-    keys = [at for at, line in enumerate(lines) if line.startswith("key = ") and "+" not in line]  # a vkey has two
+    first, count = lines.index("[[device]]"), lines.count("[[device]]")
+    keys = [at for at, line in enumerate(lines) if at > first and line.startswith("key = ")][:count]
     lines[keys[0]], lines[keys[-1]] = lines[keys[-1]], lines[keys[0]]
     return "\n".join(lines) + "\n"
 
 
 def other_build(policy: str) -> str:
-    """Reference values of another plugin."""
-    line = next(line for line in policy.splitlines() if line.startswith("plugin = "))
-    return policy.replace(line, f'plugin = ["{"0" * 64}"]')
+    """Reference values of another configuration."""
+    line = next(line for line in policy.splitlines() if line.startswith("configuration = "))
+    return policy.replace(line, f'configuration = ["{"0" * 64}"]')
+
+
+def no_rebuild(lines: list[Line]) -> None:
+    lines.remove(next(line for line in lines if line["type"] == "rebuild"))
+
+
+def manifest_altered(lines: list[Line]) -> None:
+    line = next(line for line in lines if line["type"] == "manifest")
+    line["manifest"] = altered(line["manifest"])
+
+
+BUILD_FORGERIES: dict[str, Callable[[list[Line]], None]] = {
+    "the rebuilder's statement taken out": no_rebuild,
+    "the builder's name changed in the manifest": manifest_altered,
+}
+"""Of evidence that has a build manifest."""
 
 
 def forgeries(evidence: Path, policy: Path, scratch: Path) -> Iterator[tuple[str, Path, Path]]:
     """Yields (what was done, evidence file, policy file), each in its own file below *scratch*."""
     honest = [json.loads(line) for line in evidence.read_text().splitlines()]
-    for number, (case, forge) in enumerate(EVIDENCE_FORGERIES.items()):
+    built = any(line["type"] == "manifest" for line in honest)
+    for number, (case, forge) in enumerate({**EVIDENCE_FORGERIES, **(BUILD_FORGERIES if built else {})}.items()):
         lines = copy.deepcopy(honest)
         forge(lines)
         target = scratch / f"forged-{number}.jsonl"
@@ -163,7 +183,7 @@ def forgeries(evidence: Path, policy: Path, scratch: Path) -> Iterator[tuple[str
         yield case, target, policy
     for case, change in (
         ("a policy with the devices' keys exchanged", other_device_key),
-        ("a broker that ran another plugin than agreed", other_build),
+        ("a broker that ran another configuration than agreed", other_build),
     ):
         target = scratch / f"{change.__name__}.toml"
         target.write_text(change(policy.read_text()))

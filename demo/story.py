@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from built import MANIFEST, REBUILD, altered, another_plugin, differences
 from forgery import forgeries
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +32,8 @@ SIGILLO = str(CHECKOUT / "sigillo")
 EVIDENCE = HERE / "evidence.jsonl"
 POLICY = HERE / "policy.toml"
 OPERATOR, WITNESS = "Example Broker", "Example University"
+BROKER = Path("/usr/sbin/mosquitto")
+PLUGIN = Path(os.environ.get("SIGILLO_PLUGIN", CHECKOUT / "build" / "plugin" / "sigillo.so"))
 TRACKERS = (  # id, key type, form of the message, QoS
     ("crate-1", "p256", "datagram", 0),
     ("crate-2", "ed25519", "datagram", 1),
@@ -140,9 +143,23 @@ class Addresses:
         return cls(*(f"127.0.0.1:{free_port()}" for _ in range(4)))
 
 
-def start(story: Path, at: Addresses, services: list[Service]) -> None:
-    """A time-stamp authority, a witness, and the broker that asks both."""
-    say("1. A third party runs the broker: Mosquitto with the Sigillo plugin, on a configuration it writes itself.")
+def as_built() -> bool:
+    """Whether broker and plugin are those that a builder built from source, and a rebuilder again; says so."""
+    say("1. Somebody built broker and plugin from source and signed a manifest; another made the same bytes again.")
+    found = list(differences({"executable": BROKER, "plugin": PLUGIN}))
+    print(f"  {shown([str(MANIFEST)])}, {shown([str(REBUILD)])} (docs/rebuild.md)")
+    if not found:
+        print("  Both programs of this machine are those of the manifest, bit for bit.")
+    for line in found:
+        print(f"  Not equal here: {line}")
+    if found:
+        print("  So nobody but the operator vouches for them below, and the verdict says that a rebuilder is missing.")
+    return not found
+
+
+def start(story: Path, at: Addresses, services: list[Service], *, built: bool) -> None:
+    """A time-stamp authority, a witness, and the broker that asks both. *built*: it runs what the manifest names."""
+    say("2. A third party runs the broker: Mosquitto with the Sigillo plugin, on a configuration it writes itself.")
     print("  Two more look after its log: a time-stamp authority, and a witness. Here all run on one machine.")
     services.append(Service(story, "tsa", "tsa", str(story / "tsa"), "--listen", at.tsa))
     services[-1].wait_until_listening(at.tsa)
@@ -154,7 +171,8 @@ def start(story: Path, at: Addresses, services: list[Service]) -> None:
     third += ["--witness", f"http://{at.witness}={vkey}", "--cosign-interval", "1"]
     own = ["--name", "localhost", "--operator", OPERATOR, "--listen", at.broker, "--http", at.log]
     clock = ["--on-bad-clock", "mark-unsynchronised"]
-    services.append(Service(story, "broker", "up", str(story / "operator"), *own, *clock, *third))
+    manifest = ["--manifest", str(MANIFEST)] if built else []
+    services.append(Service(story, "broker", "up", str(story / "operator"), *own, *clock, *third, *manifest))
     services[-1].wait_until_listening(at.broker)
     print("  The witness learns which log to follow:")
     services[1].stop()
@@ -169,7 +187,7 @@ def witness_key(story: Path) -> str:
 
 def publish(story: Path, at: Addresses, count: int) -> list[str]:
     """Make, enrol and run the three trackers; returns the options by which `policy new` learns their keys."""
-    say("3. Three trackers: each makes its own keys; the operator enrols them; they travel and publish.")
+    say("4. Three trackers: each makes its own keys; the operator enrols them; they travel and publish.")
     print("  In each message they sign which checkpoint of the log they have seen: it was signed after that.")
     learned: list[str] = []
     for name, key_type, _, _ in TRACKERS:
@@ -185,7 +203,7 @@ def publish(story: Path, at: Addresses, count: int) -> list[str]:
 
 def show_log(at: Addresses) -> None:
     """What everybody can see of the log while the broker runs, once a time-stamp token is in it."""
-    say("2. Everything is in the operator's log within a second; anybody can fetch its newest checkpoint.")
+    say("3. Everything is in the operator's log within a second; anybody can fetch its newest checkpoint.")
     url = f"http://{at.log}/checkpoint"
     deadline = time.monotonic() + PATIENCE_S
     checkpoint = ""
@@ -202,7 +220,7 @@ def show_log(at: Addresses) -> None:
 def export(operator: Path, count: int) -> None:
     """Wait until the archive has every message, then write the evidence file."""
     say(
-        "4. What the archive holds becomes one evidence file, once the log, the authority and the witness have seen it."
+        "5. What the archive holds becomes one evidence file, once the log, the authority and the witness have seen it."
     )
     deadline = time.monotonic() + PATIENCE_S
     while (found := archived(operator)) < count * len(TRACKERS):
@@ -229,13 +247,38 @@ def archived(operator: Path) -> int:
         return int(said["messages"] + said["pending"])
 
 
-def caught(case: str, command: list[str]) -> None:
-    """One forgery: `verify` must exit 1 or 2, and say why in its first line."""
-    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    first = done.stdout.splitlines()[0] if done.stdout else "(no output)"
+def caught(case: str, command: list[str]) -> str:
+    """One forgery: the command must exit 1 or 2, and say why in a line, which is returned."""
+    output = subprocess.PIPE
+    try:
+        done = subprocess.run(
+            command, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired:
+        raise StoryError(f"a forgery was accepted, or took too long: {case}") from None
+    lines = done.stdout.splitlines() or ["(no output)"]
+    first = next((line for line in lines if line.startswith("sigillo: error:")), lines[0])
     print(f"  {case:<48} exit {done.returncode}  {first}", flush=True)
     if done.returncode not in (1, 2):
         raise StoryError(f"a forgery was accepted: {case}")
+    return first
+
+
+def refuse_to_start(story: Path) -> None:
+    """Programs that the manifest does not name, and a manifest that its builder did not sign: no broker starts."""
+    forged = story / "manifest.json"
+    forged.write_text(altered(MANIFEST.read_text()))
+    plugin = another_plugin(PLUGIN, story / "sigillo.so")
+    own = ["--name", "localhost", "--http", "", "--on-bad-clock", "mark-unsynchronised"]
+    cases = {
+        "a plugin of one byte more than the manifest's": ["--manifest", str(MANIFEST), "--plugin", str(plugin)],
+        "a manifest with the builder's name changed": ["--manifest", str(forged)],
+    }
+    for number, (case, options) in enumerate(cases.items()):
+        listen = ["--listen", f"127.0.0.1:{free_port()}"]
+        said = caught(case, [SIGILLO, "up", str(story / f"operator-{number}"), *own, *listen, *options])
+        if "manifest" not in said:
+            raise StoryError(f"the broker did not start, but for another reason: {case}")
 
 
 def main() -> int:
@@ -245,10 +288,13 @@ def main() -> int:
     story, at = story_folder(), Addresses.free()
     operator = story / "operator"
     services: list[Service] = []
+    built = as_built()
     try:
-        start(story, at, services)
+        start(story, at, services, built=built)
         show_log(at)
         learned = publish(story, at, count)
+        if built:
+            shutil.copy(REBUILD, operator / "published" / "rebuilds")
         export(operator, count)
         for service in reversed(services):
             service.stop()
@@ -257,17 +303,20 @@ def main() -> int:
             service.end()
     run("log", "fsck", str(operator))
 
-    say("5. A stranger says whom to trust, and verifies offline: one file, one policy, one command.")
+    say("6. A stranger says whom to trust, and verifies offline: one file, one policy, one command.")
     published = str(operator / "published" / "operator.toml")
     third = ("--tsa", str(story / "tsa" / "tsa.toml"), "--witness", f"{WITNESS}={witness_key(story)}")
     clock = ("--allow-unsynchronised", "--allow-unknown-bound")  # this machine's clock may be either
-    run("policy", "new", "--operator", published, *learned, *third, *clock, "--force", "-o", str(POLICY))
+    build = ("--builder", str(MANIFEST), "--rebuilder", str(REBUILD)) if built else ()
+    run("policy", "new", "--operator", published, *learned, *third, *build, *clock, "--force", "-o", str(POLICY))
     run("verify", str(EVIDENCE), "--policy", str(POLICY))
 
-    say("6. A forger tries: each of these must fail.")
+    say("7. A forger tries: each of these must fail.")
     with tempfile.TemporaryDirectory() as scratch:
         for case, evidence, policy in forgeries(EVIDENCE, POLICY, Path(scratch)):
             caught(case, [SIGILLO, "verify", str(evidence), "--policy", str(policy)])
+        if built:
+            refuse_to_start(story)
 
     say(
         f"Try it yourself:\n  ./sigillo verify {EVIDENCE.relative_to(CHECKOUT)} --policy {POLICY.relative_to(CHECKOUT)}"

@@ -314,12 +314,11 @@ def test_interrupted_build_leaves_nothing(place: Path, gnupg: GnuPG) -> None:
     assert not any(b"987654" in line and b"sleep\0" in line for line in words)
 
 
-def test_plugin_from_a_signed_archive_of_this_repository(place: Path, gnupg: GnuPG) -> None:
-    """The shipped recipe; whose source it is, says --keys."""
+def test_plugin_from_a_signed_archive_of_this_repository(debian: Path, place: Path, gnupg: GnuPG) -> None:
+    """The shipped recipe; whose source it is, says --keys. With the broker it makes one release."""
     folder = place / "release"
     folder.mkdir()
-    shutil.copytree(CHECKOUT / "plugin", folder / "sigillo" / "plugin")
-    subprocess.run(["tar", "-C", folder, "-cf", folder / "sigillo.tar", "sigillo"], check=True)
+    subprocess.run([CHECKOUT / "tools" / "source.sh", folder / "sigillo.tar"], check=True)
     gnupg.detach(folder / "sigillo.tar", "good").rename(folder / "sigillo.tar.sig")
     keys = gnupg.keyring(folder / "own.gpg", "good")
     order = read_order(CHECKOUT / "recipes" / "plugin-bookworm.toml", keys)
@@ -328,6 +327,15 @@ def test_plugin_from_a_signed_archive_of_this_repository(place: Path, gnupg: Gnu
     assert (output.name, output.role) == ("sigillo.so", Role.PLUGIN)
     assert facts.build.source.signer == gnupg.fingerprint("good")
     assert any(file.package == "libsodium23" for file in facts.closure)
+    private_key(place / "builder.key.pem")
+    words = ["--name", "Example Builder", "--builder", place / "builder.key.pem", "-o", place / "published"]
+    answer = sigillo("release", "new", debian, place / "plugin", *words)
+    assert answer.code == 0, answer
+    roles = {
+        output.role
+        for _, output in decode_manifest((place / "published" / "manifest.json").read_bytes()).manifest.outputs()
+    }
+    assert {Role.EXECUTABLE, Role.PLUGIN} <= roles
 
 
 def test_git_tag_built_twice_as_the_founding_document_says(debian: Path, place: Path, gnupg: GnuPG) -> None:

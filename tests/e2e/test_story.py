@@ -17,6 +17,13 @@ def test_the_demo_verifies_the_honest_and_catches_every_forgery() -> None:
         assert "S signed after" in told.stdout and "X existed not later than" in told.stdout, "the time line"
         for step in ("17 anchor", "18 bracket", "19 witness", "20 beacon"):
             assert f"  {step:<21}passed" in told.stdout
-        assert told.stdout.count(" exit 1 ") + told.stdout.count(" exit 2 ") == 17
+        caught = told.stdout.count(" exit 1 ") + told.stdout.count(" exit 2 ")
+        if "Not equal here: " in told.stdout:  # another release than Debian 12, or a plugin newer than the manifest
+            assert caught == 17
+            assert "rebuilder         missing" in told.stdout
+        else:
+            assert caught == 21
+            assert "built by Example Builder, made again by Example Rebuilder" in told.stdout
+            assert "rebuilder         missing" not in told.stdout
     demo = CHECKOUT / "demo"
     assert sigillo("verify", demo / "evidence.jsonl", "--policy", demo / "policy.toml").startswith("VERIFIED")

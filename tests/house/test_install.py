@@ -84,7 +84,10 @@ def test_wrapper_without_setup_says_what_to_do(tmp_path: Path) -> None:
     assert "make setup" in done.stderr
 
 
-@pytest.mark.parametrize("path", ["sigillo", ".ci/run", "tools/setup.sh", "tools/packages.sh", "tools/lock.sh"])
+SCRIPTS = ("setup", "packages", "lock", "source", "release")
+
+
+@pytest.mark.parametrize("path", ["sigillo", ".ci/run", *(f"tools/{name}.sh" for name in SCRIPTS)])
 def test_script_is_valid_and_executable(path: str) -> None:
     assert os.access(CHECKOUT / path, os.X_OK)
     assert subprocess.run(["bash", "-n", path], cwd=CHECKOUT).returncode == 0

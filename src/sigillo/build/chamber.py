@@ -102,12 +102,14 @@ def run_in(
     variables = environment_of(recipe)
     user = str(conditions.user)
     command = [
+        *("setpriv", "--pdeathsig=KILL"),  # a build that is killed takes its step with it
         "unshare",
         *_TRIES,
         *([] if allow_network else ["--net"]),
         "--kill-child",
         *("sh", "-euc", _SETUP, "sh", str(root), conditions.host),
         *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"),
+        "--pdeathsig=KILL",  # another user than unshare gave it to no longer has it
         *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
         *words,
     ]
