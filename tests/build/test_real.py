@@ -45,7 +45,7 @@ pytestmark = pytest.mark.slow
 
 KEEP = CHECKOUT / "build" / "root"
 RECIPE = CHECKOUT / "recipes" / "mosquitto-bookworm.toml"
-DEBS = Path("/work/shared/data/debs")
+DEBS = CHECKOUT.parent / "shared" / "data" / "debs"
 """Where somebody kept Debian's packages that the mirror may lack; not needed where it has them."""
 BROKER = "b46c0e24a23a6aec1aaa3edbb5a64d712f6d7fb64d4787405cc23450a1053d12"
 
