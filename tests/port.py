@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import tempfile
+from pathlib import Path
 from typing import Final
 
 _PORTS: Final = range(20_000, 32_000)
 """Below those that the kernel gives to connections: one of them may be taken between two starts of a service, or by the
 look whether it listens already, which the kernel then connects to itself."""
 
-_claims: Final[list[socket.socket]] = []
+_claims: Final[set[int]] = set()
+_locks: Final[list[int]] = []
 
 
 def free_port() -> int:
@@ -18,20 +22,24 @@ def free_port() -> int:
     first = os.getpid() * 61 + len(_claims)
     for at in range(first, first + len(_PORTS)):
         port = _PORTS[at % len(_PORTS)]
-        if _claim(port) and _is_unused(port):
+        if port not in _claims and _claim(port) and _is_unused(port):
             return port
     raise AssertionError("every port is in use")
 
 
 def _claim(port: int) -> bool:
-    """An abstract name, of which the kernel has one: it goes with its process."""
-    name = socket.socket(socket.AF_UNIX)
+    """A lock on one byte of a file that all test processes have: it goes with its process.
+
+    One descriptor for all of them: what uses select() fails where a process has more than 1,024 open.
+    """
+    if not _locks:
+        path = Path(tempfile.gettempdir()) / f"sigillo-test-ports-{os.getuid()}"
+        _locks.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
-        name.bind(f"\0sigillo-test-port-{port}")
+        fcntl.lockf(_locks[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
-        name.close()
         return False
-    _claims.append(name)
+    _claims.add(port)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -30,5 +31,13 @@ def test_one_that_is_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> N
     used, unused = free_port(), free_port()
     monkeypatch.setattr(port, "_PORTS", (used, unused))
     monkeypatch.setattr(port, "_claim", lambda _number: True)
+    monkeypatch.setattr(port, "_claims", set())
     with socket.create_server(("127.0.0.1", used)):
         assert {free_port(), free_port()} == {unused}
+
+
+def test_many_take_one_descriptor() -> None:
+    free_port()
+    before = len(os.listdir("/proc/self/fd"))
+    assert len({free_port() for _ in range(100)}) == 100
+    assert len(os.listdir("/proc/self/fd")) == before
