@@ -99,7 +99,7 @@ def _changed(change: str) -> LyingTpm:
         ("", {"resets": 8}, "was reset"),
         ("", {"resets": 6}, "an older state"),
         ("", {"restarts": 1}, "restarted"),
-        ("", {"clock": 11_000}, "clock did not go on"),
+        ("", {"clock": 10_999}, "clock did not go on"),
         ("", {"clock": 5}, "clock did not go on"),
         ("", {"firmware": 1}, "firmware"),
     ],
@@ -108,6 +108,13 @@ def test_what_happened_between_two_quotes_is_said(change: str, lies: dict[str, i
     first = verified(launched().quote(OPENING))
     with pytest.raises(AttestationError, match=reason):
         check_follows(first, verified(_changed(change).quote(CLOSING, **lies)))
+
+
+def test_two_quotes_of_one_millisecond_are_no_repeat_where_they_are_for_other_data() -> None:
+    first = verified(launched().quote(OPENING, clock=11_000))
+    check_follows(first, verified(launched().quote(CLOSING, clock=11_000)))
+    with pytest.raises(AttestationError, match="clock did not go on"):
+        check_follows(first, verified(launched().quote(OPENING, clock=11_000)))
 
 
 def test_quotes_of_two_epochs_are_not_compared() -> None:

@@ -81,7 +81,7 @@ def verify_quote(
 
 def check_follows(earlier: Quote, later: Quote) -> None:
     """Raise AttestationError unless nothing happened between two quotes of an epoch: the same TPM, not reset nor
-    suspended, nothing launched, its clock going on."""
+    suspended, nothing launched, its clock going on. Within one millisecond a TPM can make several quotes."""
     if later.key.name != earlier.key.name:
         raise AttestationError("the two quotes are by different attestation keys")
     if later.subject.epoch_id != earlier.subject.epoch_id:
@@ -89,7 +89,7 @@ def check_follows(earlier: Quote, later: Quote) -> None:
     before, after = earlier.clock, later.clock
     if (after.reset_count, after.restart_count) != (before.reset_count, before.restart_count):
         raise AttestationError("the TPM was reset or restarted between the two quotes, or is an older state of itself")
-    if after.clock_ms <= before.clock_ms:
+    if after.clock_ms < before.clock_ms or (after.clock_ms == before.clock_ms and later.subject == earlier.subject):
         raise AttestationError(
             "the TPM's clock did not go on between the two quotes: an older state of it, or a repeat"
         )
