@@ -1,4 +1,4 @@
-"""Configuration rules, by name: what a broker's configuration and process must be for a policy to ask for it (spec/rule.md)."""
+"""Configuration rules: what a broker's configuration and process must be for a policy to ask for it (spec/rule.md)."""
 
 from __future__ import annotations
 
