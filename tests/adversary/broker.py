@@ -26,7 +26,8 @@ from sigillo.core.epoch import (
     encode_epoch_end,
     encode_statement,
 )
-from sigillo.core.evidence import EndLine, EpochLine, Header, Line, MessageLine, Trailer, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import EndLine, EpochLine, Header, Line, MessageLine, Trailer
 from sigillo.core.mark import Checkpoint, Clock, Mark, decode_mark, encode_mark, mark_salt, payload_commitment
 from sigillo.core.note import LogKey
 from sigillo.core.policy import ClockTrust, MissingTrust, OperatorTrust, Policy

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
-from sigillo.core.evidence import Line, ManifestLine, RebuildLine
+from sigillo.core.evidence_line import Line, ManifestLine, RebuildLine
 from sigillo.core.manifest import Manifest, decode_manifest
 from sigillo.core.policy import MissingTrust, Policy
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sigillo.core.cbor import encode_head
-from sigillo.core.evidence import Line, MessageLine, decode_lines
+from sigillo.core.evidence import decode_lines
+from sigillo.core.evidence_line import Line, MessageLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import decode_mark
 

@@ -9,11 +9,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sigillo.core.attestation import decode_attestation, encode_attestation
 from sigillo.core.bytes import object_hash
 from sigillo.core.checkpoint import TreeHead, decode_checkpoint, encode_checkpoint, sign_checkpoint
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import decode_epoch_end, decode_statement
-from sigillo.core.evidence import (
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import (
+    AttestationLine,
     EndLine,
     EntryLine,
     EpochLine,
@@ -25,15 +28,17 @@ from sigillo.core.evidence import (
     StopLine,
     TokenLine,
     Trailer,
-    encode_line,
 )
 from sigillo.core.heads import Head, HeadTable, encode_head_proof, encode_heads, head_of
 from sigillo.core.inclusion import NO_NOTES, end_proof, prove
-from sigillo.core.mark import decode_mark
+from sigillo.core.mark import Checkpoint, decode_mark
 from sigillo.core.merkle import Read, subtree_reader, tree_root
 from sigillo.core.note import LogKey
 from sigillo.core.policy import Policy
+from sigillo.core.quote import Subject
+from sigillo.core.submitted import SUBMITTED
 from sigillo.core.verdict import Verdict
+from tests.adversary.tpm import LyingTpm
 
 from .broker import NOW_NS, Broker, Signed
 from .story import Story, outcome
@@ -56,7 +61,7 @@ class Log:
         self.broker = broker
         self.entries: list[LogEntry] = []
         self.heads: list[LoggedHeads] = []
-        self.tokens: list[TokenLine] = []
+        self.tokens: list[TokenLine | AttestationLine] = []
         self.beacons: dict[int, str] = {}
         self._taken = 0
         self._epoch_id = b""
@@ -76,7 +81,7 @@ class Log:
                 self.append_heads()
 
     def _headed(self) -> bool:
-        last = next(entry for entry in reversed(self.entries) if entry.kind is not Kind.TOKEN)
+        last = next(entry for entry in reversed(self.entries) if entry.kind not in SUBMITTED)
         return last.kind is Kind.HEADS
 
     def _remember(self, signed: Signed) -> None:
@@ -102,6 +107,17 @@ class Log:
         newest = self.entries[-1]
         line = TokenLine(token, about, (), newest.epoch, newest.sequence, len(self.entries))
         self.entries.append(LogEntry(Kind.TOKEN, newest.epoch, newest.sequence, object_hash("token", token)))
+        self.tokens.append(line)
+        return line
+
+    def quote(self, tpm: LyingTpm, checkpoint: Checkpoint | None = None) -> AttestationLine:
+        """A quote over the log as it is, or over *checkpoint*, as its next entry."""
+        self.append()
+        subject = Subject(self._epoch_id, self.head().checkpoint if checkpoint is None else checkpoint)
+        evidence, newest = tpm.quote(subject), self.entries[-1]
+        numbers = newest.epoch, newest.sequence
+        line = AttestationLine(encode_attestation(evidence), *numbers, len(self.entries))
+        self.entries.append(LogEntry(Kind.ATTESTATION_EVIDENCE, *numbers, evidence.object_hash))
         self.tokens.append(line)
         return line
 
@@ -222,6 +238,8 @@ def _named(line: EntryLine | HeadLine) -> int:
         return decode_statement(line.statement).statement.log_checkpoint.size
     if isinstance(line, TokenLine):
         return decode_checkpoint(line.note.encode()).head.size
+    if isinstance(line, AttestationLine):
+        return decode_attestation(line.evidence).subject.checkpoint.size
     return decode_mark(line.mark).mark.checkpoint.size if isinstance(line, MessageLine) else 0
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
-from sigillo.core.evidence import CertificateLine
+from sigillo.core.evidence_line import CertificateLine
 from sigillo.core.policy import DeviceTrust, MakerTrust
 
 from .broker import START_NS

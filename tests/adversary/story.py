@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError, VerificationError
-from sigillo.core.evidence import EpochLine, Line, MessageLine
+from sigillo.core.evidence_line import EpochLine, Line, MessageLine, shared_order
 from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 from sigillo.core.verdict import Verdict
@@ -60,7 +60,7 @@ class MakerStory(Story):
         """Certificates and what the broker has."""
         chains = [line(self.first, self.maker.below("Fleet").certify(self.first))]
         renewed = [self.maker.certify(self.second, serial=serial) for serial in (3, 4)]
-        chains += sorted((line(self.second, chain) for chain in renewed), key=lambda made: made.order)
+        chains += sorted((line(self.second, chain) for chain in renewed), key=shared_order)
         return [*chains, *self.broker.lines]
 
 

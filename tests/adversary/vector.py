@@ -16,7 +16,8 @@ from sigillo.core.certificate import MAX_CERTIFICATE, decode_certificate, signin
 from sigillo.core.contradiction import find
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind, LogEntry, encode_entry
-from sigillo.core.evidence import CertificateLine, Line, ManifestLine, RebuildLine, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import CertificateLine, Line, ManifestLine, RebuildLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Checkpoint, Clock
 from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy

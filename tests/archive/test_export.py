@@ -15,7 +15,8 @@ from sigillo.archive.selection import KnownEpoch, Selection, Tally
 from sigillo.archive.store import Message, Store
 from sigillo.archive.subscriber import read_marked
 from sigillo.core.bytes import base64url_encode
-from sigillo.core.evidence import EndLine, EpochLine, Line, MessageLine, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import EndLine, EpochLine, Line, MessageLine
 from sigillo.core.mark import decode_mark
 from sigillo.core.verify import verify
 

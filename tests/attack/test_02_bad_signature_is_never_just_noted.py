@@ -10,7 +10,7 @@ from sigillo.core.attestation import verify_periodic
 from sigillo.core.endorsement import decode_registration, encode_registration, verify_registration
 from sigillo.core.epoch import decode_epoch_end, decode_statement
 from sigillo.core.errors import AttestationError
-from sigillo.core.evidence import EndLine, EpochLine, Line, MessageLine
+from sigillo.core.evidence_line import EndLine, EpochLine, Line, MessageLine
 from sigillo.core.mark import decode_mark
 from sigillo.core.verdict import Result
 

@@ -9,7 +9,7 @@ import pytest
 
 from sigillo.cli.main import main
 from sigillo.core.entry import Kind, encode_entry
-from sigillo.core.evidence import EpochLine, Line
+from sigillo.core.evidence_line import EpochLine, Line
 from sigillo.core.policy import encode_policy
 
 from ..adversary.broker import SECOND, Broker, evidence_file

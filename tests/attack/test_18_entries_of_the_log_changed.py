@@ -9,7 +9,7 @@ import pytest
 
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import EndLine, EntryLine, EpochLine, HeadLine, HeadsLine, Line, MessageLine
+from sigillo.core.evidence_line import EndLine, EntryLine, EpochLine, HeadLine, HeadsLine, Line, MessageLine
 from sigillo.core.heads import encode_heads
 from sigillo.core.policy import MissingTrust
 from sigillo.core.verdict import LOG_STEPS, Result

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from sigillo.core.evidence import MessageLine
+from sigillo.core.evidence_line import MessageLine
 from sigillo.core.mark import decode_mark
 
 from ..adversary.broker import Broker

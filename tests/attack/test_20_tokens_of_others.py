@@ -11,7 +11,7 @@ from sigillo.core.bytes import object_hash
 from sigillo.core.checkpoint import TreeHead
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import Line, TokenLine
+from sigillo.core.evidence_line import Line, TokenLine
 from sigillo.core.policy import MissingTrust
 from sigillo.core.verdict import Verdict
 

@@ -9,7 +9,7 @@ import pytest
 from sigillo.core.appraise import appraise
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError, PolicyError
-from sigillo.core.evidence import EndLine, EpochLine, MessageLine
+from sigillo.core.evidence_line import EndLine, EpochLine, MessageLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import decode_mark
 from sigillo.core.policy import BUILD_PARTS, Policy, decode_policy

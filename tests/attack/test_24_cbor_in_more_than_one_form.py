@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import EpochLine, MessageLine
+from sigillo.core.evidence_line import EpochLine, MessageLine
 from sigillo.core.mark import decode_mark
 
 from ..adversary.broker import evidence_file

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from sigillo.core.epoch import countersign, decode_statement, encode_statement
-from sigillo.core.evidence import EpochLine
+from sigillo.core.evidence_line import EpochLine
 from sigillo.core.mark import decode_mark
 
 from ..adversary.broker import Broker

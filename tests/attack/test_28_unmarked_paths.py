@@ -11,7 +11,7 @@ import dataclasses
 import pytest
 
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import EpochLine
+from sigillo.core.evidence_line import EpochLine
 from sigillo.core.mark import decode_mark
 from sigillo.core.statement import MarkedFilter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from sigillo.core.epoch import countersign, decode_statement
-from sigillo.core.evidence import EpochLine
+from sigillo.core.evidence_line import EpochLine
 
 from ..adversary.broker import Broker
 from ..adversary.device import ed25519_key

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sigillo.core.epoch import Seal, encode_seal
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import EndLine, EpochLine, MessageLine
+from sigillo.core.evidence_line import EndLine, EpochLine, MessageLine
 from sigillo.core.mark import decode_mark, encode_batch_mark
 from sigillo.core.marked_datagram import encode_marked_datagram, token_bytes
 from sigillo.core.statement import Carrier, MarkedFilter, Mode

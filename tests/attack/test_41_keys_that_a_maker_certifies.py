@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import CertificateLine, Line
+from sigillo.core.evidence_line import CertificateLine, Line, shared_order
 from sigillo.core.policy import Policy
 from sigillo.core.verdict import Verdict
 
@@ -38,7 +38,7 @@ class CertifiedFirst(Story):
 
     def with_chains(self, *chains: Iterable[x509.Certificate], device: Device | None = None) -> list[Line]:
         lines = [line(device or self.first, tuple(chain)) for chain in chains]
-        return [*sorted(lines, key=lambda made: made.order), *self.broker.lines]
+        return [*sorted(lines, key=shared_order), *self.broker.lines]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sigillo.broker.installation import install
 from sigillo.broker.settings import Settings
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_statement
-from sigillo.core.evidence import MessageLine
+from sigillo.core.evidence_line import MessageLine
 from sigillo.core.mark import decode_mark
 from sigillo.core.spool import SegmentHeader, encode_header, encode_record
 

@@ -9,7 +9,8 @@ import pytest
 from sigillo.broker.build_manifest import build_lines, check_programs, keep_manifest, kept_path, load_manifest
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
-from sigillo.core.evidence import MAX_REBUILDS, ManifestLine, RebuildLine
+from sigillo.core.evidence import MAX_REBUILDS
+from sigillo.core.evidence_line import ManifestLine, RebuildLine
 from sigillo.core.manifest import Manifest, decode_manifest
 
 from ..adversary.broker import HASHES

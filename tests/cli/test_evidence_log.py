@@ -16,7 +16,8 @@ from sigillo.cli.evidence_log import OperatorLog
 from sigillo.core.appraise import appraise
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.checkpoint import SignedCheckpoint
-from sigillo.core.evidence import MessageLine, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import MessageLine
 from sigillo.core.line import split_lines
 from sigillo.core.verdict import Result, Verdict
 

@@ -15,7 +15,7 @@ from sigillo.archive.store import Store
 from sigillo.core.appraise import appraise
 from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
 from sigillo.core.cosignature import sign_cosignature
-from sigillo.core.evidence import CheckpointLine, Line, MessageLine, StopLine, TokenLine
+from sigillo.core.evidence_line import CheckpointLine, Line, MessageLine, StopLine, TokenLine
 from sigillo.core.line import split_lines
 from sigillo.core.note import Note
 from sigillo.core.policy import AnchorTrust, MissingTrust, WitnessTrust

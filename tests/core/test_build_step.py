@@ -9,7 +9,8 @@ import pytest
 from sigillo.core.appraise import NO_REBUILDER, appraise
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.errors import DecodeError, PolicyError
-from sigillo.core.evidence import MAX_MANIFESTS, MAX_REBUILDS, ManifestLine, RebuildLine
+from sigillo.core.evidence import MAX_MANIFESTS, MAX_REBUILDS
+from sigillo.core.evidence_line import ManifestLine, RebuildLine
 from sigillo.core.line import split_lines
 from sigillo.core.manifest import Manifest
 from sigillo.core.verdict import Result, Verdict

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sigillo.core.appraise import appraise
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import HeadLine, HeadsLine, MessageLine
+from sigillo.core.evidence_line import HeadLine, HeadsLine, MessageLine
 from sigillo.core.line import split_lines
 from sigillo.core.verdict import Verdict
 from sigillo.core.verify import verify

@@ -8,6 +8,7 @@ import os
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,21 +16,34 @@ from hypothesis import strategies as st
 
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import (
+    MAX_CLOSURES,
+    MAX_CONFIGURATIONS,
+    MAX_LAUNCHES,
+    MAX_REGISTRATIONS,
+    decode_lines,
+)
+from sigillo.core.evidence_codec import decode_line, encode_line
+from sigillo.core.evidence_line import (
+    AttestationLine,
     CertificateLine,
     CheckpointLine,
+    ClosureLine,
+    ConfigurationLine,
     EndLine,
     EpochLine,
     Header,
     HeadLine,
     HeadsLine,
+    LaunchLine,
     Line,
+    ManifestLine,
     MessageLine,
+    RebuildLine,
+    RegistrationLine,
+    SharedLine,
     StopLine,
     TokenLine,
     Trailer,
-    decode_line,
-    decode_lines,
-    encode_line,
 )
 from sigillo.core.line import MAX_LINE, split_lines
 
@@ -52,6 +66,12 @@ any_line = st.one_of(
         text.filter(lambda device: 1 <= len(device.encode()) <= 255),
         st.lists(binary, min_size=1, max_size=4).map(tuple),
     ),
+    st.builds(ManifestLine, text),
+    st.builds(RebuildLine, text),
+    st.builds(RegistrationLine, binary),
+    st.builds(ClosureLine, binary),
+    st.builds(ConfigurationLine, text, text),
+    st.builds(LaunchLine, binary),
     st.builds(EpochLine, binary, index, skip),
     st.builds(MessageLine, text, st.none() | binary, binary, index, skip),
     st.builds(EndLine, binary, index, skip),
@@ -67,6 +87,7 @@ any_line = st.one_of(
         number,
         skip,
     ),
+    st.builds(AttestationLine, binary, st.integers(1, 2**32 - 1), number, number, skip),
     st.builds(StopLine, number, root, skip),
     st.builds(CheckpointLine, text),
     st.builds(Trailer, number, number, number, st.none() | text, skip),
@@ -128,7 +149,26 @@ def test_other_json_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["header", "certificate", "epoch", "message", "end", "heads", "head", "token", "stop", "checkpoint", "trailer"],
+    [
+        "header",
+        "certificate",
+        "manifest",
+        "rebuild",
+        "registration",
+        "closure",
+        "configuration",
+        "launch",
+        "epoch",
+        "message",
+        "end",
+        "heads",
+        "head",
+        "token",
+        "attestation",
+        "stop",
+        "checkpoint",
+        "trailer",
+    ],
 )
 @given(
     st.dictionaries(
@@ -144,6 +184,11 @@ def test_other_json_is_refused(value: object) -> None:
                 "certificates",
                 "device",
                 "chain",
+                "manifest",
+                "registration",
+                "closure",
+                "name",
+                "text",
                 "index",
                 "skip",
                 "heads",
@@ -154,6 +199,7 @@ def test_other_json_is_refused(value: object) -> None:
                 "log",
                 "checkpoint",
                 "token",
+                "evidence",
                 "note",
                 "epoch",
                 "sequence",
@@ -180,6 +226,60 @@ def certified(*certificates: tuple[str, tuple[bytes, ...]], counted: int | None 
     trailer = Trailer(1, 1, len(lines) if counted is None else counted)
     whole = [Header(), *lines, EpochLine(b"\0"), MessageLine("t", b"", b"\0"), trailer]
     return b"".join(map(encode_line, whole))
+
+
+SHARED: tuple[SharedLine, ...] = (
+    CertificateLine("a", (b"1",)),
+    ManifestLine("m"),
+    RebuildLine("r"),
+    RegistrationLine(b"1"),
+    ClosureLine(b"1"),
+    ConfigurationLine("conf/mosquitto.conf", "user mosquitto\n"),
+    LaunchLine(b"1"),
+)
+
+
+def sharing(*lines: SharedLine) -> bytes:
+    """The smallest file with these parts above its epoch."""
+    counted = Trailer(1, 1, sum(isinstance(line, CertificateLine) for line in lines))
+    whole = [Header(), *lines, EpochLine(b"\0"), MessageLine("t", b"", b"\0"), counted]
+    return b"".join(map(encode_line, whole))
+
+
+def test_shared_parts_stand_in_one_order_of_kinds() -> None:
+    assert read(sharing(*SHARED))[1:8] == list(SHARED)
+    for at, (first, second) in enumerate(pairwise(SHARED)):
+        swapped = [*SHARED[:at], second, first, *SHARED[at + 2 :]]
+        with pytest.raises(DecodeError, match=r"^line \d+: [a-z ]+ stand after the "):
+            read(sharing(*swapped))
+
+
+MANY: dict[str, tuple[SharedLine, list[SharedLine]]] = {
+    "registrations": (SHARED[0], [RegistrationLine(bytes([n])) for n in range(MAX_REGISTRATIONS + 1)]),
+    "closures": (SHARED[3], [ClosureLine(bytes([n])) for n in range(MAX_CLOSURES + 1)]),
+    "configuration files": (
+        SHARED[4],
+        [ConfigurationLine(f"conf/{n:03}", "") for n in range(MAX_CONFIGURATIONS + 1)],
+    ),
+    "launch logs": (SHARED[4], [LaunchLine(bytes([n])) for n in range(MAX_LAUNCHES + 1)]),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_shared_parts_are_each_there_once_in_order_and_not_too_many(name: str) -> None:
+    above, lines = MANY[name]
+    read(sharing(above, *lines[:-1]))
+    with pytest.raises(DecodeError, match=f"is one more than {len(lines) - 1} {name}"):
+        read(sharing(above, *lines))
+    for wrong in ([lines[0], lines[0]], [lines[1], lines[0]]):
+        with pytest.raises(DecodeError, match=f"line 4: {name} stand after"):
+            read(sharing(above, *wrong))
+
+
+def test_configuration_and_launches_need_a_closure() -> None:
+    for line in SHARED[5:]:
+        with pytest.raises(DecodeError, match=r"line 2: .* stand after the"):
+            read(sharing(line))
 
 
 LATE = certified(("a", (b"1",))).splitlines(keepends=True)

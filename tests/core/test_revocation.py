@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigillo.core.errors import DecodeError, PolicyError, SignatureError
-from sigillo.core.evidence import decode_lines, encode_line
+from sigillo.core.evidence import decode_lines
+from sigillo.core.evidence_codec import encode_line
 from sigillo.core.line import split_lines
 from sigillo.core.policy import decode_policy, encode_policy
 from sigillo.core.revocation import MAX_CRL, decode_crl

@@ -15,7 +15,8 @@ from sigillo.core.appraise import appraise
 from sigillo.core.bracket import Anchor, Bound, Group, Waiting
 from sigillo.core.certificate import validity
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import CertificateLine, TokenLine, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import CertificateLine, TokenLine
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock
 from sigillo.core.policy import AnchorTrust, ClockTrust, MissingTrust, Policy

@@ -13,7 +13,8 @@ import pytest
 from sigillo.core import history, trusted
 from sigillo.core.epoch import decode_statement
 from sigillo.core.errors import DecodeError, VerificationError
-from sigillo.core.evidence import EndLine, Header, Trailer, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import EndLine, Header, Trailer
 from sigillo.core.line import split_lines
 from sigillo.core.mark import Clock, decode_mark
 from sigillo.core.policy import ClockTrust, Policy

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sigillo.cli.main import main
-from sigillo.core.evidence import Line, MessageLine
+from sigillo.core.evidence_line import Line, MessageLine
 from sigillo.core.policy import encode_policy
 
 from ..adversary.hostile import HOUR, Hostile, RealTsa, RealWitness, publish, tsa

@@ -16,6 +16,7 @@ from sigillo.attestation.attester import Attester
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.account import REST_USER, find_account
 from sigillo.core.attestation import attested_entries, decode_attestation, verify_periodic
+from sigillo.core.decoded import DecodedAttestation, DecodedMessage, decode_objects
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.launch import Closure, Launched, Role, check_statement, decode_closure, verify_launch_log
@@ -25,7 +26,7 @@ from sigillo.log.public import PublicLog
 from sigillo.log.store import StoreReader
 
 from ..attestation import rig
-from .conftest import PATIENCE_S, Operator, Tracker
+from .conftest import PATIENCE_S, Operator, Tracker, export, sigillo, trust
 
 
 @dataclass
@@ -113,6 +114,17 @@ def test_marks_lie_between_two_quotes_and_each_epoch_has_its_own(measured: Measu
         marks = [e.kind is Kind.MARK and e.epoch == statement.statement.number for e in entries]
         assert kinds.count(Kind.MARK) == sum(marks) >= 5  # all of them
     assert "nothing is attested" not in operator.log.read_text()
+    evidence = export(operator, ["crate-1"], operator.folder.parent / "evidence.jsonl", 10)
+    shown = list(decode_objects(evidence.read_bytes().splitlines()))
+    kinds_shown = [type(decoded) for decoded in shown if isinstance(decoded, DecodedMessage | DecodedAttestation)]
+    of_epoch = [DecodedAttestation, *5 * [DecodedMessage], DecodedAttestation]
+    assert kinds_shown == 2 * of_epoch
+    found = [decoded for decoded in shown if isinstance(decoded, DecodedAttestation)]
+    assert [decoded.evidence.subject.epoch_id for decoded in found] == [
+        statement.epoch_id for statement in signed for _ in range(2)
+    ]
+    policy = trust(operator, [tracker], operator.folder.parent / "policy.toml")
+    sigillo("verify", evidence, "--policy", policy)
 
 
 def test_marking_goes_on_without_the_tpm_and_says_that_nothing_is_attested(measured: Measured) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from sigillo.archive.anchor import nearest
-from sigillo.archive.log_view import LoggedHeads, LoggedToken, LogView
+from sigillo.archive.log_view import LoggedHeads, LogView
 from sigillo.archive.repeat import Recent
 from sigillo.archive.selection import KnownEpoch, Selection, Spooled, Tally
 from sigillo.archive.store import Message, Store
 from sigillo.archive.survey import Counted, Survey, head_count
+from sigillo.core.attestation import decode_attestation
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_epoch_end
-from sigillo.core.evidence import (
+from sigillo.core.evidence_codec import fits
+from sigillo.core.evidence_line import (
     CertificateLine,
     EndLine,
     EntryLine,
@@ -27,7 +28,7 @@ from sigillo.core.evidence import (
     RebuildLine,
     StopLine,
     Trailer,
-    fits,
+    shared_order,
 )
 from sigillo.core.heads import encode_head_proof
 from sigillo.core.inclusion import end_proof, prove
@@ -58,7 +59,7 @@ def export(
     ArchiveError, and what *spooled* and *log* raise.
     """
     yield Header(log is not None)
-    for certificate in sorted(certificates, key=lambda line: line.order):
+    for certificate in sorted(certificates, key=shared_order):
         tally.certificates += 1
         yield certificate
     with store.snapshot():
@@ -72,9 +73,12 @@ def export(
         notes = survey.notes()
         named = sorted({*survey.named(), *notes})
         tokens = nearest(log.tokens(min(named, default=0)), named, survey.indexes())
-        sizes = sorted({*named, *(token.size for token in tokens)})
+        quotes = survey.quotes()
+        quoted = (decode_attestation(quote.evidence).subject.checkpoint.size for quote in quotes)
+        sizes = sorted({*named, *(token.size for token in tokens), *quoted} - {0})
         position = 0
-        for line in prove(_with_tokens(lines, tokens, log), sizes, log.read, notes):
+        beside: list[EntryLine] = [*(log.token(token.index) for token in tokens), *quotes]
+        for line in prove(_with(lines, iter(sorted(beside, key=_index))), sizes, log.read, notes):
             if isinstance(line, EntryLine) and line.index is not None:
                 position = line.index + 1
             elif isinstance(line, StopLine):
@@ -84,16 +88,21 @@ def export(
     yield end_proof(trailer, position, log.size, log.read)
 
 
-def _with_tokens(
-    lines: Iterable[EntryLine | HeadLine], tokens: Iterable[LoggedToken], log: LogView
-) -> Iterator[EntryLine | HeadLine]:
-    """The lines, with the tokens where the log has them."""
-    left = deque(tokens)
+def _index(line: EntryLine) -> int:
+    return -1 if line.index is None else line.index
+
+
+def _with(lines: Iterable[EntryLine | HeadLine], beside: Iterator[EntryLine]) -> Iterator[EntryLine | HeadLine]:
+    """The lines, with those *beside* them (tokens, quotes) where the log has them."""
+    following = next(beside, None)
     for line in lines:
-        while left and isinstance(line, EntryLine) and line.index is not None and left[0].index < line.index:
-            yield log.token(left.popleft().index)
+        while following and isinstance(line, EntryLine) and _index(following) < _index(line):
+            yield following
+            following = next(beside, None)
         yield line
-    yield from (log.token(token.index) for token in left)
+    if following:
+        yield following
+    yield from beside
 
 
 class _Body:

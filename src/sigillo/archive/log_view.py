@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sigillo.core.entry import Kind
-from sigillo.core.evidence import TokenLine
+from sigillo.core.evidence_line import AttestationLine, TokenLine
 from sigillo.core.heads import HeadProof
 from sigillo.core.merkle import Read
 
@@ -37,7 +37,8 @@ class LogView:
     entry below it; *read*: the complete subtrees. *index* gives the place of the entry of this kind, epoch and
     sequence, *heads* the newest heads of an epoch; None where there is none below the size. *tokens*: those below the
     size, ascending; it may begin with the newest of each TSA below the size it is given. *token*: one of them, as a
-    line.
+    line. *quotes*: of an epoch (its number) the quotes nearest to its entries from one index to another, as lines: the
+    newest before the first, and the first that is about a checkpoint with the last in it.
     """
 
     origin: str
@@ -49,3 +50,4 @@ class LogView:
     heads: Callable[[int], LoggedHeads | None]
     tokens: Callable[[int], Iterator[LoggedToken]]
     token: Callable[[int], TokenLine]
+    quotes: Callable[[int, int, int], list[AttestationLine]]

@@ -19,7 +19,8 @@ from sigillo.archive.repeat import Holes, Unheld
 from sigillo.archive.selection import KnownEpoch, Selection, Spooled, Tally, first_of_each, genuine, selected
 from sigillo.archive.store import Message, Store
 from sigillo.core.entry import Kind
-from sigillo.core.evidence import MessageLine, fits
+from sigillo.core.evidence_codec import fits
+from sigillo.core.evidence_line import AttestationLine, MessageLine
 from sigillo.core.heads import HeadProof, PresenceProof
 from sigillo.core.mark import Checkpoint, Mark, SignedMark, decode_mark
 
@@ -50,6 +51,10 @@ class _Verdicts:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def span(self) -> tuple[int, ...]:
+        """Index of the first and of the last; none where none counts."""
+        return (min(self._indexes), max(self._indexes)) if self._indexes else ()
 
     def pick(self, source: Iterable[Item]) -> Iterator[tuple[Item, int, int | None]]:
         """Those that count, with count and index, of the same source again."""
@@ -118,6 +123,15 @@ class Survey:
             else:
                 newest = counted.marked.sequence
                 yield counted
+
+    def quotes(self) -> list[AttestationLine]:
+        """Of each epoch with marks that count, the quotes nearest to them; in the order of the log."""
+        found: list[AttestationLine] = []
+        for epoch, both in zip(self._epochs, self._verdicts, strict=True):
+            indexes = [index for verdicts in both for index in verdicts.span()]
+            if self._log and indexes and epoch.signed.statement.attester:
+                found += self._log.quotes(epoch.number, min(indexes), max(indexes))
+        return found
 
     def _look(self, epoch: KnownEpoch) -> tuple[_Verdicts, _Verdicts]:
         held, unheld = _Verdicts(), _Verdicts()

@@ -15,7 +15,8 @@ from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.dsse import MAX_ENVELOPE, Envelope, verify_envelope
 from sigillo.core.errors import DecodeError, SignatureError
-from sigillo.core.evidence import MAX_MANIFESTS, MAX_REBUILDS, ManifestLine, RebuildLine
+from sigillo.core.evidence import MAX_MANIFESTS, MAX_REBUILDS
+from sigillo.core.evidence_line import ManifestLine, RebuildLine
 from sigillo.core.manifest import Role, SignedManifest, decode_manifest
 from sigillo.core.rebuild import SignedRebuild, check_about, decode_rebuild
 

@@ -29,7 +29,8 @@ from sigillo.broker.settings import load
 from sigillo.cli.evidence_wait import best_log, wait
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import CertificateLine, Line, encode_line
+from sigillo.core.evidence_codec import encode_line
+from sigillo.core.evidence_line import CertificateLine, Line
 from sigillo.device.registry import enrolled_chains
 
 _PROGRESS_S = 0.5

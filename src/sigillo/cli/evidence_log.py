@@ -8,11 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from sigillo.archive.log_view import LoggedHeads, LoggedToken, LogView
+from sigillo.core.attestation import decode_attestation
 from sigillo.core.checkpoint import encode_checkpoint
 from sigillo.core.cosignature import WitnessKey, verify_cosignature
 from sigillo.core.entry import Kind
 from sigillo.core.errors import SignatureError
-from sigillo.core.evidence import TokenLine
+from sigillo.core.evidence_line import AttestationLine, TokenLine
 from sigillo.core.heads import encode_heads
 from sigillo.log.anchor import AnchorReader
 from sigillo.log.public import CHECKPOINT
@@ -76,6 +77,7 @@ class OperatorLog:
             heads=lru_cache(maxsize=2)(self._heads),
             tokens=self._tokens,
             token=self._token,
+            quotes=self._quotes,
         )
 
     def marks(self, epoch: int) -> Iterator[bytes]:
@@ -121,6 +123,23 @@ class OperatorLog:
         anchor = next(self._anchors.anchors(index))
         note = anchor.note_bytes.decode("utf-8")
         return TokenLine(anchor.token, note, anchor.chain, *self._number(index), index, crls=anchor.crls)
+
+    def _quotes(self, epoch: int, first: int, last: int) -> list[AttestationLine]:
+        begin, opening = self._public.find(Kind.EPOCH_STATEMENT, epoch, 0), None
+        if begin is None:
+            return []
+        for quote in self._quotes_in(max(begin, self._reader.first_kept), self._end(epoch)):
+            if quote.index is not None and quote.index < first:
+                opening = quote
+            elif decode_attestation(quote.evidence).subject.checkpoint.size > last:
+                return [opening, quote] if opening else [quote]
+        return [opening] if opening else []
+
+    def _quotes_in(self, begin: int, end: int) -> Iterator[AttestationLine]:
+        for index, entry in enumerate(self._public.entry_bytes(begin, end), start=begin):
+            if entry[0] == Kind.ATTESTATION_EVIDENCE:
+                (record,) = self._reader.records(index, index + 1)
+                yield AttestationLine(record.object_bytes, *self._number(index), index)
 
     def _heads(self, epoch: int) -> LoggedHeads | None:
         end = self._end(epoch)

@@ -12,7 +12,7 @@ from sigillo.core.checkpoint import TreeHead, decode_checkpoint, verify_checkpoi
 from sigillo.core.entry import Kind, LogEntry, decode_entry
 from sigillo.core.epoch import decode_epoch_end, decode_statement
 from sigillo.core.errors import AccusationError, DecodeError, MerkleError, SignatureError, VerificationError
-from sigillo.core.evidence import Members
+from sigillo.core.evidence_codec import Members
 from sigillo.core.heads import Head, decode_head_proof, decode_heads, verify_head_proof
 from sigillo.core.line import MAX_LINE
 from sigillo.core.mark import Checkpoint, SignedMark, decode_mark

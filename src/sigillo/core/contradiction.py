@@ -24,7 +24,7 @@ from sigillo.core.decoded import (
 )
 from sigillo.core.entry import Kind, LogEntry, encode_entry
 from sigillo.core.errors import MerkleError
-from sigillo.core.evidence import NumberedLine, StopLine
+from sigillo.core.evidence_line import NumberedLine, StopLine
 from sigillo.core.heads import HeadProof, Heads, PresenceProof, encode_head_proof, encode_heads
 from sigillo.core.mark import Checkpoint, decode_mark
 from sigillo.core.merkle import CompactRange, Read, inclusion_proof

@@ -8,32 +8,39 @@ from typing import TypeVar
 
 from cryptography import x509
 
+from sigillo.core.attestation import AttestationEvidence, decode_attestation
 from sigillo.core.bytes import object_hash
 from sigillo.core.certificate import decode_chain
 from sigillo.core.checkpoint import SignedCheckpoint, TreeHead
+from sigillo.core.endorsement import SignedRegistration, decode_registration
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
 from sigillo.core.errors import DecodeError
-from sigillo.core.evidence import (
+from sigillo.core.event_log import EventLog
+from sigillo.core.evidence import decode_head_text, decode_lines, decode_note_text
+from sigillo.core.evidence_line import (
+    AttestationLine,
     CertificateLine,
     CheckpointLine,
+    ClosureLine,
     EndLine,
     EntryLine,
     EpochLine,
     HeadLine,
     HeadsLine,
+    LaunchLine,
     ManifestLine,
     MessageLine,
     NumberedLine,
     RebuildLine,
+    RegistrationLine,
+    SharedLine,
     StopLine,
     TokenLine,
     Trailer,
-    decode_head_text,
-    decode_lines,
-    decode_note_text,
 )
 from sigillo.core.heads import HeadProof, Heads, decode_head_proof, decode_heads
+from sigillo.core.launch import Closure, decode_closure, decode_launch_log
 from sigillo.core.manifest import SignedManifest, decode_manifest
 from sigillo.core.mark import SignedMark, decode_mark
 from sigillo.core.merkle import decompose
@@ -67,6 +74,31 @@ class DecodedRebuild:
 
     number: int
     rebuild: SignedRebuild
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRegistration:
+    """A registration line with the registration decoded."""
+
+    number: int
+    registration: SignedRegistration
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedClosure:
+    """A closure line with the closure decoded."""
+
+    number: int
+    closure: Closure
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedLaunchLog:
+    """A launch line with the launch log decoded."""
+
+    number: int
+    line: LaunchLine
+    log: EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +157,15 @@ class DecodedToken:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedAttestation:
+    """An attestation line with the attestation evidence decoded."""
+
+    number: int
+    line: AttestationLine
+    evidence: AttestationEvidence
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedCheckpoint:
     """A checkpoint line with its tree head decoded."""
 
@@ -146,20 +187,37 @@ Decoded = (
     DecodedCertificate
     | DecodedManifest
     | DecodedRebuild
+    | DecodedRegistration
+    | DecodedClosure
+    | DecodedLaunchLog
     | DecodedEpoch
     | DecodedMessage
     | DecodedEnd
     | DecodedHeads
     | DecodedHead
     | DecodedToken
+    | DecodedAttestation
     | DecodedCheckpoint
     | DecodedTrailer
     | NumberedLine
 )
 
 
+_InLog = (
+    DecodedEpoch
+    | DecodedMessage
+    | DecodedEnd
+    | DecodedHeads
+    | DecodedToken
+    | DecodedAttestation
+    | DecodedTrailer
+    | NumberedLine
+)
+"""What may stand for an entry of the log, or goes over some."""
+
+
 def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
-    """Decode the lines of an evidence file and the objects in them; header and stops come as they are.
+    """Decode the lines of an evidence file and the objects in them; header, stops and configuration come as they are.
 
     Raises DecodeError naming line and member.
     """
@@ -169,7 +227,7 @@ def decode_objects(lines: Iterable[bytes]) -> Iterator[Decoded]:
 def entry_of(decoded: Decoded, epoch: int) -> LogEntry | None:
     """The entry of the log that a line of this epoch stands for, by its object; None where it stands for none.
 
-    A token line says itself of which epoch it is.
+    A token or attestation line says itself of which epoch its entry is.
     """
     if isinstance(decoded, DecodedEpoch):
         return LogEntry(Kind.EPOCH_STATEMENT, epoch, 0, decoded.statement.epoch_id)
@@ -182,6 +240,9 @@ def entry_of(decoded: Decoded, epoch: int) -> LogEntry | None:
     if isinstance(decoded, DecodedToken):
         line = decoded.line
         return LogEntry(Kind.TOKEN, line.epoch, line.sequence, object_hash("token", line.token))
+    if isinstance(decoded, DecodedAttestation):
+        numbers = decoded.line.epoch, decoded.line.sequence
+        return LogEntry(Kind.ATTESTATION_EVIDENCE, *numbers, decoded.evidence.object_hash)
     return None
 
 
@@ -189,7 +250,7 @@ def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
     """Level and hash of the subtrees of the log that a file shows, left to right; none without a log proof."""
     number = position = 0
     for decoded in decoded_lines:
-        if isinstance(decoded, DecodedCertificate | DecodedManifest | DecodedRebuild | DecodedHead | DecodedCheckpoint):
+        if not isinstance(decoded, _InLog):
             continue
         if isinstance(decoded, DecodedEpoch):
             number = decoded.statement.statement.number
@@ -211,12 +272,8 @@ def subtrees(decoded_lines: Iterable[Decoded]) -> Iterator[tuple[int, bytes]]:
 
 def _decoded(numbered: NumberedLine) -> Decoded:
     number, line = numbered.number, numbered.line
-    if isinstance(line, CertificateLine):
-        return DecodedCertificate(number, line.device, _decode(decode_chain, line.chain, number, "chain"))
-    if isinstance(line, ManifestLine):
-        return DecodedManifest(number, _decode(decode_manifest, line.manifest.encode(), number, "manifest"))
-    if isinstance(line, RebuildLine):
-        return DecodedRebuild(number, _decode(decode_rebuild, line.statement.encode(), number, "statement"))
+    if isinstance(line, SharedLine):
+        return _shared(number, line)
     if isinstance(line, EpochLine):
         return DecodedEpoch(number, line, _decode(decode_statement, line.statement, number, "statement"))
     if isinstance(line, MessageLine):
@@ -230,6 +287,8 @@ def _decoded(numbered: NumberedLine) -> Decoded:
     if isinstance(line, TokenLine):
         token = _decode(decode_token, line.token, number, "token")
         return DecodedToken(number, line, token, decode_note_text(line.note, f"line {number}, note"))
+    if isinstance(line, AttestationLine):
+        return DecodedAttestation(number, line, _decode(decode_attestation, line.evidence, number, "evidence"))
     if isinstance(line, CheckpointLine):
         return DecodedCheckpoint(number, line, decode_head_text(line.note, f"line {number}, note"))
     if isinstance(line, Trailer):
@@ -237,6 +296,22 @@ def _decoded(numbered: NumberedLine) -> Decoded:
         where = f"line {number}, checkpoint"
         return DecodedTrailer(number, line, None if note is None else decode_note_text(note, where))
     return numbered
+
+
+def _shared(number: int, line: SharedLine) -> Decoded:
+    if isinstance(line, CertificateLine):
+        return DecodedCertificate(number, line.device, _decode(decode_chain, line.chain, number, "chain"))
+    if isinstance(line, ManifestLine):
+        return DecodedManifest(number, _decode(decode_manifest, line.manifest.encode(), number, "manifest"))
+    if isinstance(line, RebuildLine):
+        return DecodedRebuild(number, _decode(decode_rebuild, line.statement.encode(), number, "statement"))
+    if isinstance(line, RegistrationLine):
+        return DecodedRegistration(number, _decode(decode_registration, line.registration, number, "registration"))
+    if isinstance(line, ClosureLine):
+        return DecodedClosure(number, _decode(decode_closure, line.closure, number, "closure"))
+    if isinstance(line, LaunchLine):
+        return DecodedLaunchLog(number, line, _decode(decode_launch_log, line.log, number, "log"))
+    return NumberedLine(number, line)
 
 
 def _decode(decode: Callable[[D], T], data: D, number: int, member: str) -> T:

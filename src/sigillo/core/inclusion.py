@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sigillo.core.bracket import Anchor, Bound
 from sigillo.core.entry import LogEntry
 from sigillo.core.errors import DecodeError, MerkleError
-from sigillo.core.evidence import CheckpointLine, EntryLine, HeadLine, Line, Skip, StopLine, Trailer
+from sigillo.core.evidence_line import CheckpointLine, EntryLine, HeadLine, Line, Skip, StopLine, Trailer
 from sigillo.core.merkle import Read, tree_root
 from sigillo.core.streamed_proof import StreamedProof, skip_hashes
 

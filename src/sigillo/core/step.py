@@ -18,7 +18,7 @@ from sigillo.core.device_key import DeviceKey
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
 from sigillo.core.errors import DecodeError, MerkleError, SignatureError, VerificationError
-from sigillo.core.evidence import MessageLine
+from sigillo.core.evidence_line import MessageLine
 from sigillo.core.heads import HeadProof, Heads, verify_head_proof
 from sigillo.core.history import Certificates, DeviceCounter, LastMark
 from sigillo.core.inclusion import Logged, Stops
@@ -404,16 +404,23 @@ def check_log_order(shown: Logged, before: Logged | None, last_sequence: int | N
 
 
 def check_named(checkpoint: Checkpoint, index: int, stops: Stops) -> None:
+    """Step 15: as `check_prefix`, and not older than one that was named before."""
+    size = checkpoint.size
+    check_prefix(checkpoint, index, stops)
+    if 0 < size < stops.named:
+        newest = f"size {stops.named}, named before it"
+        raise VerificationError(15, f"entry {index} names a checkpoint of size {size}, older than that of {newest}")
+    stops.named = max(size, stops.named)
+
+
+def check_prefix(checkpoint: Checkpoint, index: int, stops: Stops) -> None:
     """Step 15: the checkpoint that entry *index* names is a prefix of this log, and was there before the entry."""
     size = checkpoint.size
     if size == 0:
         return
     if size > index:
         raise VerificationError(15, f"entry {index} names a checkpoint of size {size}, which was not there yet")
-    if size < stops.named:
-        newest = f"size {stops.named}, named before it"
-        raise VerificationError(15, f"entry {index} names a checkpoint of size {size}, older than that of {newest}")
-    stops.named, stop = size, stops.at(size)
+    stop = stops.at(size)
     if stop is None:
         raise VerificationError(15, f"the file does not stop at size {size}, which entry {index} names")
     if stop.root != checkpoint.root:

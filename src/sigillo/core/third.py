@@ -13,7 +13,7 @@ from sigillo.core.bracket import Anchor, At, Beacon, Bound, Group, Inside, Need,
 from sigillo.core.checkpoint import SignedCheckpoint
 from sigillo.core.decoded import DecodedCheckpoint, DecodedToken
 from sigillo.core.errors import VerificationError
-from sigillo.core.evidence import StopLine
+from sigillo.core.evidence_line import StopLine
 from sigillo.core.inclusion import Stop, Stops
 from sigillo.core.ledger import Ledger
 from sigillo.core.mark import Mark

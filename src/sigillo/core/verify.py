@@ -14,6 +14,7 @@ from sigillo.core.build_step import Builds
 from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import (
     Decoded,
+    DecodedAttestation,
     DecodedCertificate,
     DecodedCheckpoint,
     DecodedEnd,
@@ -30,7 +31,7 @@ from sigillo.core.decoded import (
 )
 from sigillo.core.epoch import SignedStatement
 from sigillo.core.errors import MerkleError, VerificationError
-from sigillo.core.evidence import Header, MessageLine, Skip, StopLine
+from sigillo.core.evidence_line import Header, Line, MessageLine, NumberedLine, Skip, StopLine
 from sigillo.core.history import Certificates, Contents, DeviceCounter, LastMark, Principal
 from sigillo.core.inclusion import Inclusion, Logged
 from sigillo.core.ledger import Ledger
@@ -134,16 +135,20 @@ class _Walk:
             self.heads(decoded)
         elif isinstance(decoded, DecodedHead):
             self.head(decoded)
-        elif isinstance(decoded, DecodedToken):
-            self._entry(decoded)
-            self._third.token(decoded)
+        elif isinstance(decoded, DecodedToken | DecodedAttestation):
+            self.submitted(decoded)
         elif isinstance(decoded, DecodedCheckpoint):
             self._third.checkpoint(decoded)
         elif isinstance(decoded, DecodedTrailer):
             self.trailer(decoded)
-        elif isinstance(decoded.line, StopLine):
-            self.stop(decoded.line)
-        elif isinstance(decoded.line, Header) and decoded.line.log:
+        elif isinstance(decoded, NumberedLine):
+            self.plain(decoded.line)
+
+    def plain(self, line: Line) -> None:
+        """A line with nothing in it to decode."""
+        if isinstance(line, StopLine):
+            self.stop(line)
+        elif isinstance(line, Header) and line.log:
             self._log, self._ledger.has_log = Inclusion(), True
             self._third.stops = self._log.stops
 
@@ -339,7 +344,7 @@ class _Walk:
 
     def _entry(
         self,
-        decoded: DecodedEpoch | DecodedMessage | DecodedEnd | DecodedHeads | DecodedToken,
+        decoded: DecodedEpoch | DecodedMessage | DecodedEnd | DecodedHeads | DecodedToken | DecodedAttestation,
         named: Checkpoint | None = None,
     ) -> None:
         """Steps 14 and 15 for a line that stands for an entry of the log. *named*: the checkpoint in its object."""
@@ -352,6 +357,17 @@ class _Walk:
         self._do.step(15, step.check_log_order, shown, before, epoch.before if epoch else None)
         if named:
             self._do.step(15, step.check_named, named, index, log.stops)
+
+    def submitted(self, decoded: DecodedToken | DecodedAttestation) -> None:
+        """Steps 14 and 15, and 17 for a token. What a quote says is not judged yet."""
+        self._entry(decoded)
+        if isinstance(decoded, DecodedToken):
+            self._third.token(decoded)
+            return
+        log, index = self._log, decoded.line.index
+        assert log  # decode_lines refuses it without a log
+        assert index is not None
+        self._do.step(15, step.check_prefix, decoded.evidence.subject.checkpoint, index, log.stops)
 
     def stop(self, line: StopLine) -> None:
         """Step 14 up to here: the entries lead to this root."""

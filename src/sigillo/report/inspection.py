@@ -20,6 +20,7 @@ from sigillo.core.decoded import (
     decode_objects,
 )
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement
+from sigillo.core.evidence_line import NumberedLine
 from sigillo.core.ledger import Ledger
 from sigillo.core.manifest import moment_text
 from sigillo.core.mark import SignedMark
@@ -107,7 +108,7 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
             tokens += [decoded] if len(tokens) < MAX_LISTED else []
         elif isinstance(decoded, DecodedTrailer):
             checkpoint = decoded.checkpoint
-        else:
+        elif isinstance(decoded, NumberedLine):
             stops += decoded.line.kind == "stop"
     listed = tuple(certificates), tuple(epochs), tuple(messages)
     rest = tuple(tokens), token_count, tuple(builds)
