@@ -1,4 +1,4 @@
-"""Attack 18: quotes left out, moved, altered, about checkpoints that a log never had. No step judges their content."""
+"""Attack 18: quotes moved, altered, about checkpoints that a log never had. What they say is step 21's to judge."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from ..adversary.log import LoggedStory, logged_file
 from ..adversary.story import failing_steps, outcome
 from ..adversary.tpm import LyingTpm
 from ..vector.key import filler
+
+UNMEASURED = [21]
+"""These epochs name no attestation key."""
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def changed(story: LoggedStory, **changes: object) -> list[Line]:
 
 
 def test_quotes_where_the_log_has_them_are_no_fault(story: LoggedStory) -> None:
-    assert judged(story, story.log.lines()) == []
+    assert judged(story, story.log.lines()) == UNMEASURED
 
 
 def test_a_mark_may_name_an_older_checkpoint_than_the_quote_before_it(story: LoggedStory) -> None:
@@ -58,7 +61,7 @@ def test_a_mark_may_name_an_older_checkpoint_than_the_quote_before_it(story: Log
     story.log.quote(LyingTpm())
     story.broker.checkpoint = seen
     story.publish()
-    assert judged(story, story.log.lines()) == []
+    assert judged(story, story.log.lines()) == UNMEASURED
 
 
 def test_another_quote_than_the_log_has_is_refused(story: LoggedStory) -> None:

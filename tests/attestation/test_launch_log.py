@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_a_reset_begins_a_new_log(tpm_folder: Path, tmp_path: Path) -> None:
             log.append(LAUNCH)
             log.append(EpochEvent(EPOCH_ID))
             assert launched(log, tpm).launches == 1
+    (kept,) = (tmp_path / "launches").iterdir()
+    assert kept.read_bytes() == (tmp_path / "log").read_bytes()  # the same two events, of a reset before
+    assert kept.name == f"{hashlib.sha256(kept.read_bytes()).hexdigest()}.log"
 
 
 class Crash(BaseException):

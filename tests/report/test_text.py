@@ -90,7 +90,7 @@ def test_every_step_link_relaxation_and_limit_has_its_line() -> None:
     for number, name in enumerate(("file", "epoch statement", "log key", "epoch chain", "time mark", "binding"), 1):
         assert f"\n {number:>2} {name} " in text
     assert "\n 17 anchor            missing      no time-stamp token" in text
-    assert "hardware          missing" in text
+    assert "quote             missing      no hardware vouches for what ran" in text
     assert "declared: hashes self-reported by the operator · false only if operator Example Broker lied" in text
     assert "Allowed by the policy: missing.allow_withheld (once): the broker marked messages" in text
     assert "broker and log key are in the hands of one user (separated: false)." in text

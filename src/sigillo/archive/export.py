@@ -23,17 +23,14 @@ from sigillo.core.evidence_line import (
     HeadLine,
     HeadsLine,
     Line,
-    ManifestLine,
     MessageLine,
-    RebuildLine,
+    SharedLine,
     StopLine,
     Trailer,
     shared_order,
 )
 from sigillo.core.heads import encode_head_proof
 from sigillo.core.inclusion import end_proof, prove
-
-BuildLine = ManifestLine | RebuildLine
 
 
 def export(
@@ -43,7 +40,7 @@ def export(
     *,
     spooled: Spooled,
     certificates: Iterable[CertificateLine] = (),
-    builds: Callable[[Sequence[KnownEpoch]], Iterable[BuildLine]] = lambda _: (),
+    shared: Callable[[Sequence[KnownEpoch]], Iterable[SharedLine]] = lambda _: (),
     tally: Tally,
     progress: Callable[[], None],
     log: LogView | None = None,
@@ -52,7 +49,7 @@ def export(
 
     *certificates*: of the devices' signing keys, in any order, none twice; whoever reads the file judges them.
 
-    *builds*: the lines of manifests and rebuild statements for the epochs from the first shown on, in their order.
+    *shared*: what the epochs from the first shown on share, below the certificates, in the order of an evidence file.
 
     *spooled* is asked only where the archive has holes. With *log* the file has a log proof, and what is not below its
     checkpoint is left out. The trailer comes last, whatever was found: the caller looks at *tally*. Raises
@@ -64,7 +61,7 @@ def export(
         yield certificate
     with store.snapshot():
         survey = Survey(store, epochs, selection, spooled=spooled, tally=tally, log=log)
-        yield from builds(epochs[survey.first() :])
+        yield from shared(epochs[survey.first() :])
         lines = _Body(survey, epochs, selection, tally=tally, progress=progress, log=log).lines()
         if log is None:
             yield from lines

@@ -7,6 +7,7 @@ then nothing is measured until the TPM's next reset.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ class LaunchLog:
 
     @classmethod
     def open(cls, path: Path, tpm: Tpm, before: Sequence[LoggedEvent] = ()) -> LaunchLog:
-        """The log at *path*, made to agree with the TPM; empty after a reset.
+        """The log at *path*, made to agree with the TPM; after a reset empty, and the one before it in `launches/`.
 
         *before*: what the boot log has of the PCR, with which the log of each reset begins.
         """
@@ -38,6 +39,8 @@ class LaunchLog:
         value = _value(tpm)
         for events in (written, written[:-1], tuple(before)):
             if replay(events)[LAUNCH_PCR] == value and events[: len(before)] == tuple(before):
+                if written and events not in (written, written[:-1]):
+                    _put_by(path)
                 return cls(path, tpm, events)
         raise _foreign(path)
 
@@ -63,6 +66,15 @@ def _read(path: Path) -> tuple[LoggedEvent, ...]:
         return ()
     except (AttestationError, DecodeError) as error:
         raise TpmError(f"{path}: {error}; put it back from your backup, or remove it and {_REMEDY}") from error
+
+
+def _put_by(path: Path) -> None:
+    """Evidence of the epochs in it needs it for ever."""
+    kept = path.parent / "launches" / f"{hashlib.sha256(path.read_bytes()).hexdigest()}.log"
+    kept.parent.mkdir(mode=0o755, exist_ok=True)
+    path.replace(kept)
+    disk.sync_folder(kept.parent)
+    disk.sync_folder(path.parent)
 
 
 def _foreign(path: Path) -> TpmError:

@@ -93,6 +93,21 @@ class OperatorFolder:
         return self.attestation / "closures"
 
     @property
+    def launches(self) -> Path:
+        """`attestation/launches/`: launch logs from before the TPM's last reset, by SHA-256."""
+        return self.attestation / "launches"
+
+    @property
+    def configurations(self) -> Path:
+        """`attestation/configurations/`: texts of configuration files that were measured, by SHA-256."""
+        return self.attestation / "configurations"
+
+    @property
+    def registration(self) -> Path:
+        """`attestation/registration.cbor`: what a registrar states of the attestation key, where one does."""
+        return self.attestation / "registration.cbor"
+
+    @property
     def spool(self) -> Path:
         """`spool/`: what the plugin writes (spec/spool.md)."""
         return self.path / "spool"

@@ -46,7 +46,7 @@ def install(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> l
         (folder.epochs, 0o755, accounts.rest, accounts.rest),
         *(
             (path, 0o755, accounts.rest, accounts.rest)
-            for path in (folder.attestation, folder.closures)
+            for path in (folder.attestation, folder.closures, folder.launches, folder.configurations)
             if settings.tpm
         ),
         (folder.published.parent, 0o755, accounts.rest, accounts.rest),

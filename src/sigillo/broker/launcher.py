@@ -277,7 +277,7 @@ def _measure(plan: Plan, number: int) -> MeasuredLaunch | None:
     except AttestationError as error:
         raise BrokerError(f"a file was changed while it was measured: {error}; start again") from error
     measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm))
-    measured.begin(number, plan.closure, plan.command)
+    measured.begin(number, plan.closure, plan.command, {})
     return measured
 
 

@@ -6,19 +6,19 @@ It says what it is about to start, from the hashes that the plan holds; that it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sigillo import disk
 from sigillo.attestation.attester import Attester
 from sigillo.attestation.launch_log import LaunchLog
 from sigillo.attestation.link import open_link
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.launch_record import keep_parts
 from sigillo.core.attestation import encode_attestation
 from sigillo.core.entry import Kind
-from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, encode_closure
+from sigillo.core.launch import Closure, EpochEvent, LaunchEvent
 from sigillo.core.mark import Checkpoint
 from sigillo.core.quote import Subject
 from sigillo.core.statement import Attester as StatedAttester
@@ -48,10 +48,12 @@ class MeasuredLaunch:
         """What the epoch statement names."""
         return StatedAttester(AttesterKind.TPM, self.key_name)
 
-    def begin(self, number: int, closure: Closure, command: Sequence[str]) -> None:
-        """Measure what is about to be started for epoch *number*; its environment is empty. Keeps the closure."""
-        path = self._folder.closures / f"{closure.object_hash.hex()}.cbor"
-        disk.replace(path, encode_closure(closure), disk.PUBLIC)
+    def begin(self, number: int, closure: Closure, command: Sequence[str], texts: Mapping[str, str]) -> None:
+        """Measure what is about to be started for epoch *number*; its environment is empty.
+
+        Keeps the closure, and the *texts* of configuration files that may be shown, by name.
+        """
+        keep_parts(self._folder, closure, texts)
         self._log.append(LaunchEvent(number, closure.object_hash, tuple(command)))
 
     def state(self, epoch_id: bytes, newest: Checkpoint) -> None:

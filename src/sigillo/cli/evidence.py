@@ -19,18 +19,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
 from sigillo.archive.error import ArchiveError
-from sigillo.archive.export import BuildLine, export
+from sigillo.archive.export import export
 from sigillo.archive.selection import KnownEpoch, Selection, Tally, newest
 from sigillo.archive.store import Store
 from sigillo.broker.build_manifest import build_lines
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.launch_record import launch_lines
 from sigillo.broker.settings import load
 from sigillo.cli.evidence_wait import best_log, wait
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence_codec import encode_line
-from sigillo.core.evidence_line import CertificateLine, Line
+from sigillo.core.evidence_line import CertificateLine, Line, SharedLine
 from sigillo.device.registry import enrolled_chains
 
 _PROGRESS_S = 0.5
@@ -135,7 +136,7 @@ def command(
             selection,
             spooled=spooled,
             certificates=_certificates(folder, selection.devices),
-            builds=partial(_builds, folder),
+            shared=partial(_shared, folder),
             tally=tally,
             progress=progress.step,
             log=log.view() if log else None,
@@ -181,10 +182,11 @@ def _epochs(folder: OperatorFolder) -> list[KnownEpoch]:
     return epochs
 
 
-def _builds(folder: OperatorFolder, epochs: Sequence[KnownEpoch]) -> list[BuildLine]:
-    """The manifests that these epochs name, and what rebuilders say about them."""
+def _shared(folder: OperatorFolder, epochs: Sequence[KnownEpoch]) -> list[SharedLine]:
+    """The manifests that these epochs name, what rebuilders say about them, and what was measured of their launches."""
     hashes = (epoch.signed.statement.manifest_hash for epoch in epochs)
-    return build_lines(folder, [item for item in hashes if item])
+    builds = build_lines(folder, [item for item in hashes if item])
+    return [*builds, *launch_lines(folder, (epoch.signed.epoch_id for epoch in epochs))]
 
 
 def _certificates(folder: OperatorFolder, devices: tuple[str, ...]) -> Iterator[CertificateLine]:

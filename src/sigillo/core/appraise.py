@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from sigillo.core.ledger import Ledger, StepRecord
 from sigillo.core.policy import Policy
-from sigillo.core.step import REACHED_LEVEL
 from sigillo.core.verdict import (
     LEVEL_SENTENCE,
     MAX_LISTED,
@@ -23,10 +22,10 @@ from sigillo.core.verify import walk
 
 NO_POLICY = "no policy says whom to trust"
 NO_REBUILDER = Link("rebuilder", "nobody says that the broker's program was rebuilt from source")
-NO_HARDWARE = Link("hardware", "no hardware vouches for what ran")
 LAST_SHOWN = "after a device's last message shown in an epoch only its own numbers show what is missing"
 LAST_WORD = "what never reached the broker only a device's own numbers show, and nothing a loss after its last message"
 _DEVICE_STEPS = (9, 11)
+_LEVEL_STEP = 13
 _FIRST_OF_THIRD_PARTIES = 17
 _UNITS = {
     1: "line",
@@ -49,6 +48,9 @@ _UNITS = {
     18: "mark",
     19: "cosignature",
     20: "message",
+    21: "quote",
+    22: "epoch",
+    23: "mark",
 }
 _MEANING = {
     1: "readable and canonical",
@@ -63,7 +65,6 @@ _MEANING = {
     10: "none held back between the first and the last shown of a device in each epoch",
     11: "no gap in a device's own numbers between its first and last shown",
     12: "executable, plugin and configuration as the policy says",
-    13: f"{REACHED_LEVEL}: {LEVEL_SENTENCE[REACHED_LEVEL]}",
     14: "each the entry at its index, under a checkpoint of the log key that the policy pins",
     15: "sequences without room for another mark between them, checkpoints that are prefixes of this log",
     16: "no mark of a principal shown is denied by the log's heads, or missing up to them",
@@ -71,6 +72,9 @@ _MEANING = {
     18: "each mark's time, with its error, between bounds as close as the policy asks",
     19: "the quorum",
     20: "each signed after a checkpoint that the log had before its mark",
+    21: "each by a TPM that the policy names for its operator, not reset, and nothing launched, since the one before",
+    22: "the launcher's log leads to the quoted PCR, and has the files of the epoch statement",
+    23: "each between two quotes of its epoch",
 }
 
 
@@ -94,10 +98,10 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
         verified=verified,
         reason="" if verified else _reason(checks, policy),
         has_policy=policy is not None,
-        level=REACHED_LEVEL,
+        level=ledger.level,
         summary=summary,
         checks=checks,
-        missing=(NO_HARDWARE,) if summary.rebuilt_count == summary.epoch_count else (NO_REBUILDER, NO_HARDWARE),
+        missing=() if summary.rebuilt_count == summary.epoch_count else (NO_REBUILDER,),
         relaxations=ledger.relaxations(),
         limits=(*ledger.limits(), *(() if ledger.has_log else (LAST_SHOWN,)), LAST_WORD),
     )
@@ -113,7 +117,9 @@ def _check(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -
     elif record.skipped or not record.checked:
         result, detail = Result.NOT_CHECKED, _why_skipped(record, policy)
     else:
-        result, detail = Result.PASSED, f"{_count(record.checked, _UNITS[step])}: {record.detail or _MEANING[step]}"
+        level = f"{ledger.level}: {LEVEL_SENTENCE[ledger.level]}"
+        meaning = level if step == _LEVEL_STEP else record.detail or _MEANING[step]
+        result, detail = Result.PASSED, f"{_count(record.checked, _UNITS[step])}: {meaning}"
     if result is not Result.MISSING:
         lacking = tuple(Finding(None, text) for text in _lacking(record))
         notes = Findings((*lacking, *notes.listed)[:MAX_LISTED], notes.count + len(lacking))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -17,7 +17,7 @@ from sigillo.core import cbor
 from sigillo.core.bytes import object_hash
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.errors import AttestationError, DecodeError
-from sigillo.core.event_log import EventLog, EventType, LoggedEvent, decode_event_log, replay
+from sigillo.core.event_log import EventLog, EventType, LoggedEvent, decode_event_log, extend, replay
 from sigillo.core.field import UINT32_MAX, array, byte_string, choice, integer, numbered_map, text
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.statement import StatementFields
@@ -97,11 +97,12 @@ LaunchLogEvent: TypeAlias = LaunchEvent | EpochEvent
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The last launch in a log that leads to a quoted PCR value; *launches*: how many there were since the reset."""
+    """A launch and its epoch. *launch_pcr*: PCR 13 behind them, 32 bytes; *launches*: how many since the reset."""
 
     event: LaunchEvent
     epoch_id: bytes
     launches: int
+    launch_pcr: bytes
 
 
 def encode_closure(closure: Closure) -> bytes:
@@ -185,38 +186,44 @@ def decode_launch_log(data: bytes) -> EventLog:
     return log
 
 
+def read_launches(log: EventLog, before: Sequence[LoggedEvent] = ()) -> Iterator[Launched]:
+    """Every launch that came to state an epoch, in order, of a launch log. A launch that failed is only counted.
+
+    *before*: what the boot log has of PCR 13; the log begins with exactly that. Raises AttestationError where it does
+    not, has an event of somebody else, or an epoch without a launch of its own; DecodeError.
+    """
+    if log.events[: len(before)] != tuple(before):
+        raise AttestationError("the launch log does not begin with what the boot log has of its PCR")
+    launch: LaunchEvent | None = None
+    launches = 0
+    value = replay(before)[LAUNCH_PCR]
+    for logged in log.events[len(before) :]:
+        value = extend(value, logged.digest)
+        event = decode_launch_event(logged)
+        if event is None:
+            raise AttestationError("somebody else extended the PCR of the launches")
+        if isinstance(event, LaunchEvent):
+            launch, launches = event, launches + 1
+        elif launch is None:
+            raise AttestationError("the launch log has an epoch without a launch of its own")
+        else:
+            yield Launched(launch, event.epoch_id, launches, value)
+            launch = None
+
+
 def verify_launch_log(data: bytes, launch_pcr: bytes, before: Sequence[LoggedEvent] = ()) -> Launched:
     """The last launch, of a log that leads to this value of PCR 13 (32 bytes, quoted).
 
-    *before*: what the boot log has of PCR 13; the log begins with exactly that. Raises AttestationError where the log
-    leads elsewhere, has an event of somebody else, or does not end with one launch and then one epoch; DecodeError.
+    Raises AttestationError where the log leads elsewhere, or does not end with a launch and its epoch, and what
+    :func:`read_launches` raises.
     """
     log = decode_launch_log(data)
     if replay(log.events)[LAUNCH_PCR] != launch_pcr:
         raise AttestationError(f"the launch log does not lead to the quoted value of PCR {LAUNCH_PCR}")
-    if log.events[: len(before)] != tuple(before):
-        raise AttestationError("the launch log does not begin with what the boot log has of its PCR")
-    decoded = [decode_launch_event(event) for event in log.events[len(before) :]]
-    launches = [event for event in decoded if event is not None]
-    if len(launches) != len(decoded):
-        raise AttestationError("somebody else extended the PCR of the launches")
-    return _last_launch(launches)
-
-
-def _last_launch(events: Sequence[LaunchLogEvent]) -> Launched:
-    launch: LaunchEvent | None = None
-    epoch: EpochEvent | None = None
-    launches = 0
-    for event in events:
-        if isinstance(event, LaunchEvent):
-            launch, epoch, launches = event, None, launches + 1
-        elif launch is None or epoch is not None:
-            raise AttestationError("the launch log has an epoch without a launch of its own")
-        else:
-            epoch = event
-    if launch is None or epoch is None:
+    launches = tuple(read_launches(log, before))
+    if not launches or launches[-1].launch_pcr != launch_pcr:
         raise AttestationError("the launch log does not end with a launch and its epoch")
-    return Launched(launch, epoch.epoch_id, launches)
+    return launches[-1]
 
 
 def _event(tag: int, value: object) -> LaunchLogEvent:

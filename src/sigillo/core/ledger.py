@@ -21,9 +21,11 @@ from sigillo.core.statement import EpochStatement
 from sigillo.core.timestamp import VerifiedToken
 from sigillo.core.trusted import VerifiedMessage
 from sigillo.core.verdict import (
+    LEVELS,
     LOG_STEPS,
     MAX_LISTED,
     STEPS,
+    AttestationSummary,
     Bounds,
     BuiltBy,
     DeviceSummary,
@@ -47,6 +49,8 @@ CONSEQUENCES = {
     "missing.allow_unanchored": "on one side or both only the broker's clock bounds these times",
     "missing.allow_unwitnessed": "one history; a split view would not be seen",
     "missing.allow_no_beacon": "nothing says after what these messages were signed",
+    "missing.allow_unattested": "nothing attests what made these marks",
+    "attestation.allow_software": "a software TPM: whoever has root where it runs can make it say anything",
     "missing.allow_not_rebuilt": "too few others made this broker's programs again from their source",
     "operator.unsafe_any_build": "nothing says which broker software marked these messages",
 }
@@ -156,6 +160,8 @@ class Ledger:
         self._epochs: list[EpochSummary] = []
         self._operators: dict[str, None] = {}
         self._rebuilt_count = 0
+        self._level: str | None = None
+        self._attestation = AttestationSummary()
         self._epoch_count = self._message_count = self._not_held_count = 0
         self.has_log = False
         self._log: LogSummary | None = None
@@ -164,7 +170,7 @@ class Ledger:
         self._widest_ns: int | None = None
         self._clock = "not compared"
         self._revocation: dict[str, Revocation] = {}
-        self._liars: dict[int, dict[tuple[str, ...], None]] = {9: {}, 12: {}, 17: {}, 19: {}}
+        self._liars: dict[int, dict[tuple[str, ...], None]] = {step: {} for step in (9, 12, 17, 19, 21, 22, 23)}
 
     def at(self, line: int | None) -> None:
         """What follows is about this line of the file."""
@@ -228,6 +234,35 @@ class Ledger:
         """The clock of a device was compared with bounds."""
         if self._clock == "not compared":
             self._clock = "not contradicted"
+
+    def reached(self, level: str) -> None:
+        """An epoch reaches this level; the file the lowest of its epochs."""
+        self._level = min(self._level or level, level, key=LEVELS.index)
+
+    @property
+    def level(self) -> str:
+        """The level that every epoch of the file reaches."""
+        return self._level or LEVELS[0]
+
+    def vouched(self, operator: str, liars: tuple[tuple[str, ...], ...], *, software: bool) -> None:
+        """A TPM of this operator quotes an epoch."""
+        for parties in liars:
+            self._lied(21, *parties)
+            self._lied(23, *parties)
+        self._lied(22, f"operator {operator}")
+        known = self._attestation.software_tpms
+        if software and operator not in known and len(known) < MAX_LISTED:
+            self._attestation = replace(self._attestation, software_tpms=(*known, operator))
+
+    def attested(self, count: int, to: int) -> None:
+        """So many marks lie between two quotes; what happened is attested up to entry *to*."""
+        held = self._attestation
+        self._attestation = replace(held, attested_count=held.attested_count + count, attested_to=to)
+
+    def unattested(self, count: int) -> None:
+        """So many marks do not."""
+        held = self._attestation
+        self._attestation = replace(held, unattested_count=held.unattested_count + count)
 
     def certified_by(self, bound: Bound) -> None:
         """A device's certificate was judged at this time."""
@@ -384,6 +419,7 @@ class Ledger:
                 self._clock,
             ),
             rebuilt_count=self._rebuilt_count,
+            attestation=self._attestation,
         )
 
     def _complete_to(self) -> int | None:

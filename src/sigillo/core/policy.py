@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sigillo.core.attestation_trust import AttestationTrust, attestation_trust_lines, decode_attestation_trust
 from sigillo.core.build_trust import BuildTrust, build_trust_lines, decode_build_trust
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
@@ -26,11 +27,11 @@ from sigillo.core.note import LogKey
 from sigillo.core.revocation import CRL_FIELD
 from sigillo.core.table import Table, decode_name, decode_toml, quote
 from sigillo.core.timestamp import TsaTrust
+from sigillo.core.verdict import LEVELS
 
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
 MAX_ERROR_NS = 24 * 3600 * 10**9
-LEVELS = ("declared", "launched", "booted", "image", "enclave")
 SEQUENCE_BITS = (8, 64)
 BUILD_PARTS = ("executable", "plugin", "configuration")
 
@@ -74,7 +75,7 @@ class ClockTrust:
 class MissingTrust:
     """Which absences the reader accepts: messages withheld from the file, or admitted and not held, and numbers lost
     by the device's own count; a log proof, a bound in time by TSAs, a quorum of witnesses or rebuilders, a beacon that
-    is not there.
+    is not there; quotes around the marks.
     """
 
     allow_withheld: bool = False
@@ -85,6 +86,7 @@ class MissingTrust:
     allow_unwitnessed: bool = False
     allow_no_beacon: bool = False
     allow_not_rebuilt: bool = False
+    allow_unattested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class Policy:
     witnesses: tuple[WitnessTrust, ...] = ()
     witness_quorum: int | None = None
     build: BuildTrust = field(default_factory=BuildTrust)
+    attestation: AttestationTrust = field(default_factory=AttestationTrust)
     _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
 
@@ -182,6 +185,9 @@ class Policy:
             if not (device.maker is None if device.key else device.maker in known):
                 raise PolicyError(f"device[{at}]", "has either a key or a maker of this policy")
         self._check_third_parties()
+        for at, attester in enumerate(self.attestation.attesters, start=1):
+            if attester.operator not in {operator.name for operator in operators}:
+                raise PolicyError(f"attester[{at}].operator", "is the name of no [[operator]] in this policy")
         object.__setattr__(self, "_by_log_key", MappingProxyType(log_keys))
         object.__setattr__(self, "_by_id", MappingProxyType(ids))
 
@@ -221,6 +227,8 @@ class Policy:
             "missing.allow_unwitnessed": self.missing.allow_unwitnessed,
             "missing.allow_no_beacon": self.missing.allow_no_beacon,
             "missing.allow_not_rebuilt": self.missing.allow_not_rebuilt,
+            "missing.allow_unattested": self.missing.allow_unattested,
+            "attestation.allow_software": self.attestation.allow_software,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
         return tuple(name for name, is_given in given.items() if is_given)
@@ -271,9 +279,9 @@ def decode_policy(data: bytes) -> Policy:
     tsas, witnesses = tuple(_each(top, "tsa", _tsa, [])), tuple(_each(top, "witness", _witness, []))
     anchors = _anchors(Table(top.take("anchors", dict), "anchors")) if top.has("anchors") else None
     quorum = _witness_quorum(Table(top.take("witnesses", dict), "witnesses")) if top.has("witnesses") else None
-    build = decode_build_trust(top)
+    build, attestation = decode_build_trust(top), decode_attestation_trust(top)
     top.end()
-    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, build)
+    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, build, attestation)
 
 
 def decode_tsas(data: bytes) -> tuple[TsaTrust, ...]:
@@ -362,6 +370,7 @@ def _missing(table: Table) -> MissingTrust:
         table.take("allow_unwitnessed", bool, False),
         table.take("allow_no_beacon", bool, False),
         table.take("allow_not_rebuilt", bool, False),
+        table.take("allow_unattested", bool, False),
     )
     table.end()
     return missing
@@ -489,7 +498,9 @@ def encode_policy(policy: Policy) -> str:
     lines += [f"allow_unwitnessed = {_bool(missing.allow_unwitnessed)}"]
     lines += [f"allow_no_beacon = {_bool(missing.allow_no_beacon)}"]
     lines += [f"allow_not_rebuilt = {_bool(missing.allow_not_rebuilt)}"]
+    lines += [f"allow_unattested = {_bool(missing.allow_unattested)}"]
     lines += [*_third_party_lines(policy), *build_trust_lines(policy.build)]
+    lines += attestation_trust_lines(policy.attestation)
     for maker in policy.makers:
         ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))
         lines += ["", "[[maker]]", f"name = {quote(maker.name)}", f"ca = {quote(ca)}"]

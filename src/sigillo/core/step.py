@@ -26,7 +26,7 @@ from sigillo.core.mark import Checkpoint, Clock, SignedMark, payload_commitment
 from sigillo.core.marked_datagram import payload_as_received
 from sigillo.core.message import DeviceMessage, decode_device_message
 from sigillo.core.note import LogKey
-from sigillo.core.policy import LEVELS, ClockTrust, DeviceTrust, Policy
+from sigillo.core.policy import ClockTrust, DeviceTrust, Policy
 from sigillo.core.reading import Reading
 from sigillo.core.signature import verify_by_epoch_key, verify_countersignature, verify_own_signature
 from sigillo.core.statement import HowEnded, Mode, OnBadClock, PrincipalSource
@@ -39,8 +39,8 @@ from sigillo.core.trusted import (
     VerifiedMessage,
     VerifiedStatement,
 )
+from sigillo.core.verdict import LEVELS
 
-REACHED_LEVEL = "declared"
 MAX_AHEAD_NS = 24 * 3600 * 10**9
 BOUNDING_DAEMON = "chrony"
 """The one time daemon that keeps the kernel's error bound up to date (spec/mark.md, "Clock")."""
@@ -358,11 +358,12 @@ def check_number(message: VerifiedMessage, counter: DeviceCounter) -> str | None
     return f'reordering: number {number} of device "{name}" comes late' if found else None
 
 
-def check_level(verified: VerifiedStatement) -> None:
-    """Step 13: the evidence reaches the policy's level. What this version reads reaches "declared"."""
-    required = verified.operator.level
-    if LEVELS.index(REACHED_LEVEL) < LEVELS.index(required):
-        raise VerificationError(13, f'the evidence reaches level "{REACHED_LEVEL}", the policy asks for "{required}"')
+def check_level(verified: VerifiedStatement, reached: str) -> None:
+    """Step 13: what the evidence reaches of this epoch is the policy's level, or above."""
+    statement, required = verified.own.statement, verified.operator.level
+    if LEVELS.index(reached) < LEVELS.index(required):
+        reaches = f'the evidence of epoch {statement.number} reaches level "{reached}"'
+        raise VerificationError(13, f'{reaches}, the policy asks for "{required}"')
 
 
 def check_checkpoint(signed: SignedCheckpoint, key: LogKey) -> None:

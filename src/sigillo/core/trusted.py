@@ -133,8 +133,12 @@ class VerifiedMessage(_MadeByVerify):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEvidence(_MadeByVerify):
-    """Every step passed for every line of the file. *relaxations*: permissions of the policy that this needed."""
+    """Every step passed for every line of the file. *level*: what every epoch reaches.
+
+    *relaxations*: permissions of the policy that this needed.
+    """
 
     summary: Summary
+    level: str
     relaxations: tuple[Relaxation, ...]
     token: InitVar[object]

@@ -36,11 +36,19 @@ STEPS = {
     18: "bracket",
     19: "witness",
     20: "beacon",
+    21: "quote",
+    22: "launch",
+    23: "attested",
 }
 LOG_STEPS = (14, 15, 16)
 """Those that are about the log alone."""
 NO_LOG = "nothing shows that these marks are in a log that others can see"
-LEVEL_SENTENCE = {"declared": "hashes self-reported by the operator"}
+LEVELS = ("declared", "launched", "booted", "image", "enclave")
+LEVEL_SENTENCE = {
+    "declared": "hashes self-reported by the operator",
+    "launched": "the operator's own launcher reported these hashes to a TPM: catches outsiders and mistakes, not a "
+    "lying operator with root",
+}
 
 
 class Result(StrEnum):
@@ -188,6 +196,20 @@ class LogSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class AttestationSummary:
+    """What TPMs attest of the marks shown: how many lie between two quotes of their epoch, and how many do not.
+
+    *attested_to*: the last entry of the log that the newest closing quote covers; *software_tpms*: the operators whose
+    TPM is a program.
+    """
+
+    attested_count: int = 0
+    unattested_count: int = 0
+    attested_to: int | None = None
+    software_tpms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltBy:
     """Who built the programs of an epoch from source, and who made the same again."""
 
@@ -215,6 +237,7 @@ class Summary:
     log: LogSummary | None = None
     bounds: Bounds = Bounds()
     rebuilt_count: int = 0
+    attestation: AttestationSummary = AttestationSummary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +271,7 @@ class Verdict:
             "reason": self.reason or None,
             "policy": self.has_policy,
             "level": {"name": self.level, "sentence": LEVEL_SENTENCE[self.level]},
+            "attestation": _attestation(self.summary.attestation),
             "bounds": _bounds(self.summary.received, self.summary.bounds),
             "log": _log(self.summary.log),
             "summary": _summary(self.summary),
@@ -302,6 +326,15 @@ def _bound(bound: Bound) -> dict[str, Any]:
 
 def _anchor(anchor: Anchor) -> dict[str, Any]:
     return {"tsa": anchor.tsa, "size": anchor.size, "entry": anchor.index}
+
+
+def _attestation(attestation: AttestationSummary) -> dict[str, Any]:
+    return {
+        "attested_count": attestation.attested_count,
+        "unattested_count": attestation.unattested_count,
+        "attested_to": attestation.attested_to,
+        "software_tpms": list(attestation.software_tpms),
+    }
 
 
 def _log(log: LogSummary | None) -> dict[str, Any] | None:

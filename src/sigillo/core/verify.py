@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sigillo.core import build_step, step
+from sigillo.core.attestations import Attestations
 from sigillo.core.build_step import Builds
 from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import (
@@ -17,13 +18,16 @@ from sigillo.core.decoded import (
     DecodedAttestation,
     DecodedCertificate,
     DecodedCheckpoint,
+    DecodedClosure,
     DecodedEnd,
     DecodedEpoch,
     DecodedHead,
     DecodedHeads,
+    DecodedLaunchLog,
     DecodedManifest,
     DecodedMessage,
     DecodedRebuild,
+    DecodedRegistration,
     DecodedToken,
     DecodedTrailer,
     decode_objects,
@@ -66,7 +70,7 @@ def verify(lines: Iterable[bytes], policy: Policy, now_ns: int) -> VerifiedEvide
     """
     ledger = Ledger(strict=True)
     walk(lines, policy, now_ns, ledger)
-    return VerifiedEvidence(ledger.summary(), ledger.relaxations(), MADE_BY_VERIFY)
+    return VerifiedEvidence(ledger.summary(), ledger.level, ledger.relaxations(), MADE_BY_VERIFY)
 
 
 def walk(lines: Iterable[bytes], policy: Policy | None, now_ns: int, ledger: Ledger) -> None:
@@ -118,6 +122,7 @@ class _Walk:
         self._operator: OperatorTrust | None = None
         self._do = Run(policy, ledger)
         self._third = ThirdParties(policy, now_ns, ledger, self._do)
+        self._attestations = Attestations(policy, ledger, self._do)
 
     def line(self, decoded: Decoded) -> None:
         """The next line."""
@@ -125,6 +130,8 @@ class _Walk:
             self.certificate(decoded)
         elif isinstance(decoded, DecodedManifest | DecodedRebuild):
             self.build(decoded)
+        elif isinstance(decoded, DecodedRegistration | DecodedClosure | DecodedLaunchLog):
+            self._attestations.part(decoded)
         elif isinstance(decoded, DecodedEpoch):
             self.epoch(decoded)
         elif isinstance(decoded, DecodedMessage):
@@ -184,25 +191,26 @@ class _Walk:
         self._third.time(signed.statement.start_ns, signed.statement.operator)
         self._entry(decoded, signed.statement.log_checkpoint)
         _, own = self._do.step(2, step.check_statement, signed)
-        if own is None:
-            self._ledger.skipped(3, 4, 12, 13)
-            return
         self._epoch.own = own
-        self._trust(signed, own)
+        if own is None:
+            self._ledger.skipped(3, 4, 12)
+            self._attestations.epoch(None, None)
+            return
+        self._attestations.epoch(own, self._trust(signed, own))
         self._chain(own, before)
 
-    def _trust(self, signed: SignedStatement, own: SelfSignedStatement) -> None:
+    def _trust(self, signed: SignedStatement, own: SelfSignedStatement) -> VerifiedStatement | None:
         verified: VerifiedStatement | None = None
         if self._policy is None:
             self._ledger.skipped(3)
         else:
             _, verified = self._do.step(3, step.check_log_key, signed, own, self._policy)
         if verified is None:
-            self._ledger.skipped(12, 13)
-            return
+            self._ledger.skipped(12)
+            return None
         self._operator = verified.operator
         self._build(verified)
-        self._do.step(13, step.check_level, verified)
+        return verified
 
     def _build(self, verified: VerifiedStatement) -> None:
         trust = self._build_trust
@@ -252,12 +260,13 @@ class _Walk:
             self._ledger.not_held()
         self._entry(decoded, signed.mark.checkpoint)
         if epoch.own is None:
-            self._ledger.skipped(5, 6, 7, 8, 9, 10, 11, 16, 18, 20)
+            self._ledger.skipped(5, 6, 7, 8, 9, 10, 11, 16, 18, 20, 23)
             return
         _, mark = self._do.step(5, step.check_mark, signed, epoch.own)
         if mark is None:
-            self._ledger.skipped(6, 7, 8, 9, 10, 11, 16, 18, 20)
+            self._ledger.skipped(6, 7, 8, 9, 10, 11, 16, 18, 20, 23)
             return
+        self._attestations.mark(decoded.number, line.index)
         principal = self._ledger.principals.of(mark.mark.principal)
         _, received = self._do.step(6, step.check_binding, mark, line)
         self._order(mark, line, epoch, principal)
@@ -359,7 +368,7 @@ class _Walk:
             self._do.step(15, step.check_named, named, index, log.stops)
 
     def submitted(self, decoded: DecodedToken | DecodedAttestation) -> None:
-        """Steps 14 and 15, and 17 for a token. What a quote says is not judged yet."""
+        """Steps 14 and 15, and 17 for a token; for a quote 21 to 23."""
         self._entry(decoded)
         if isinstance(decoded, DecodedToken):
             self._third.token(decoded)
@@ -368,12 +377,14 @@ class _Walk:
         assert log  # decode_lines refuses it without a log
         assert index is not None
         self._do.step(15, step.check_prefix, decoded.evidence.subject.checkpoint, index, log.stops)
+        self._attestations.quote(decoded)
 
     def stop(self, line: StopLine) -> None:
         """Step 14 up to here: the entries lead to this root."""
         assert self._log  # decode_lines refuses a stop without a log
         self._lead(self._log, line.size, line.root, line.skip)
         self._third.stop(line)
+        self._attestations.stop()
 
     def trailer(self, decoded: DecodedTrailer) -> None:
         """Steps 14 and 19: the entries lead to the checkpoint, which the pinned log key and witnesses signed."""
@@ -435,3 +446,4 @@ class _Walk:
             self._ledger.absent(15, NO_LOG)
             self._ledger.absent(16, NO_LOG)
         self._third.end()
+        self._attestations.end()

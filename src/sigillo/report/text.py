@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sigillo.core.verdict import Check, DeviceSummary, Findings, LogSummary, Received, Result, Span, Summary, Verdict
+from sigillo.core.verdict import (
+    LEVEL_SENTENCE,
+    Check,
+    DeviceSummary,
+    Findings,
+    LogSummary,
+    Received,
+    Result,
+    Span,
+    Summary,
+    Verdict,
+)
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration, span
 from sigillo.report.timeline import timeline
@@ -46,6 +57,7 @@ def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
         yield f"What the file claims, unproven: {_claim(verdict.summary)}"
     if verdict.summary.log:
         yield _complete(verdict.summary.log)
+    yield from _level(verdict)
     yield from timeline(verdict.summary)
     yield ""
     for check in verdict.checks:
@@ -93,6 +105,19 @@ def _complete(log: LogSummary) -> str:
     lacks = f"the broker marked no message of these devices {between} that the file lacks"
     where = f"entry {log.complete_to} of log {escape(log.origin)}"
     return f"Complete up to {where}: {lacks}; unknown beyond entry {log.complete_to}"
+
+
+def _level(verdict: Verdict) -> Iterator[str]:
+    """How far what ran is attested, and by what; of a file that no hardware says anything of, its step says that."""
+    attestation = verdict.summary.attestation
+    if not attestation.attested_count:
+        return
+    of = _many(attestation.attested_count + attestation.unattested_count, "mark")
+    marks = f"{attestation.attested_count} of {of} attested, up to entry {attestation.attested_to}"
+    yield f"Level {verdict.level} ({LEVEL_SENTENCE[verdict.level]}): {marks}"
+    for operator in attestation.software_tpms:
+        proves = "it proves the protocol, not the platform"
+        yield f'SOFTWARE TPM: that of operator "{escape(operator)}" is a program, not a chip: {proves}'
 
 
 def _claim(summary: Summary) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.policy import BUILD_PARTS, MakerTrust, OperatorTrust, Policy
+from sigillo.core.verdict import LEVEL_SENTENCE, LEVELS
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration
 
@@ -23,6 +24,8 @@ _WAIVED = {
     "missing.allow_unwitnessed": "evidence counts though a split view would not be seen",
     "missing.allow_no_beacon": "evidence counts though nothing says after what its messages were signed",
     "missing.allow_not_rebuilt": "builds count though too few others made the same from source",
+    "missing.allow_unattested": "marks count though no two quotes are around them",
+    "attestation.allow_software": "a software TPM counts: whoever has root where it runs can make it say anything",
     "operator.unsafe_any_build": "marks count whichever broker software made them",
 }
 
@@ -43,10 +46,7 @@ def warnings(policy: Policy) -> list[str]:
             found.append(
                 f'operator "{operator.name}": no reference value for {parts}, so nothing of it will be verified'
             )
-        if operator.level != "declared":
-            found.append(
-                f'operator "{operator.name}": this version reaches level "declared" only, not "{operator.level}"'
-            )
+        found += _of_level(operator, policy)
     found += _of_third_parties(policy)
     if policy.build.builders and not (policy.build.rebuilders or policy.missing.allow_not_rebuilt):
         found.append("a builder and no rebuilder: nothing will be verified; see [[rebuilder]] in spec/policy.md")
@@ -56,6 +56,15 @@ def warnings(policy: Policy) -> list[str]:
         if device.sequence_bits == 8
     ]
     return found
+
+
+def _of_level(operator: OperatorTrust, policy: Policy) -> Iterator[str]:
+    name, level = operator.name, operator.level
+    if level not in LEVEL_SENTENCE:
+        reached = ", ".join(LEVEL_SENTENCE)
+        yield f'operator "{name}": this version reaches the levels {reached} only, not "{level}"'
+    elif level != LEVELS[0] and policy.attestation.attester(name) is None:
+        yield f'operator "{name}": level "{level}" needs an [[attester]] of it, so nothing of it will be verified'
 
 
 def _of_third_parties(policy: Policy) -> Iterator[str]:

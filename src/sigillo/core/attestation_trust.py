@@ -1,0 +1,170 @@
+"""Whose TPMs a reader believes, and what it asks of what they measured (spec/policy.md, "Attesters")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sigillo.core.bytes import base64url_decode, base64url_encode
+from sigillo.core.certificate import decode_authority
+from sigillo.core.endorsement import EndorsementRoot
+from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.table import Table, decode_name, quote
+
+KEY_NAME_SIZE: Final = 34
+_KEY_NAME: Final = re.compile(r"000b[0-9a-f]{64}")
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+_KEY_SIZE: Final = 32
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrarTrust:
+    """Who may say which attestation key is in which TPM. *key*: Ed25519, 32 bytes."""
+
+    name: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AttesterTrust:
+    """The TPMs of one operator: pinned attestation keys, or pinned EKs; one of the two is empty.
+
+    *keys*: TPM names of attestation keys, 34 bytes each, all of a *software* TPM or none. *endorsement_keys*: SHA-256
+    of the SubjectPublicKeyInfo of EKs, 32 bytes each; *identity*: what registrars know them as.
+    """
+
+    operator: str
+    keys: tuple[bytes, ...] = ()
+    software: bool = False
+    endorsement_keys: tuple[bytes, ...] = ()
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationTrust:
+    """Empty: no TPM is believed, and nothing is above the level "declared".
+
+    Raises PolicyError where a name, a key or an operator occurs twice, or an EK is pinned that nobody can vouch for.
+    """
+
+    makers: tuple[EndorsementRoot, ...] = ()
+    registrars: tuple[RegistrarTrust, ...] = ()
+    attesters: tuple[AttesterTrust, ...] = ()
+    allow_software: bool = False
+
+    def __post_init__(self) -> None:
+        _once("tpm_maker", "name", [maker.name for maker in self.makers])
+        _once("tpm_maker", "root", [maker.certificate for maker in self.makers])
+        _once("registrar", "name", [registrar.name for registrar in self.registrars])
+        _once("registrar", "key", [registrar.key for registrar in self.registrars])
+        _once("attester", "operator", [attester.operator for attester in self.attesters])
+        for at, attester in enumerate(self.attesters, start=1):
+            if bool(attester.keys) == bool(attester.endorsement_keys):
+                raise PolicyError(f"attester[{at}]", "has either `key` or `endorsement_key`")
+            if attester.endorsement_keys and not (self.makers and self.registrars):
+                needs = "needs a [[tpm_maker]] that certifies it and a [[registrar]] that saw its attestation key"
+                raise PolicyError(f"attester[{at}].endorsement_key", needs)
+
+    def attester(self, operator: str) -> AttesterTrust | None:
+        """The TPMs of this operator, or None."""
+        return next((attester for attester in self.attesters if attester.operator == operator), None)
+
+
+def _once(table: str, name: str, values: Sequence[object]) -> None:
+    for at, value in enumerate(values):
+        if value in values[:at]:
+            raise PolicyError(f"{table}[{at + 1}].{name}", "occurs twice")
+
+
+def decode_attestation_trust(top: Table) -> AttestationTrust:
+    """What a policy's top table says of attestation. Raises PolicyError."""
+    makers = _each(top, "tpm_maker", _maker)
+    registrars = _each(top, "registrar", _registrar)
+    attesters = _each(top, "attester", _attester)
+    allow_software = False
+    if top.has("attestation"):
+        table = Table(top.take("attestation", dict), "attestation")
+        allow_software = table.take("allow_software", bool, False)
+        table.end()
+    return AttestationTrust(makers, registrars, attesters, allow_software)
+
+
+def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
+    """The lines of TOML that decode to *trust*."""
+    for maker in trust.makers:
+        root = base64url_encode(maker.certificate.public_bytes(Encoding.DER))
+        yield from ("", "[[tpm_maker]]", f"name = {quote(maker.name)}", f"root = {quote(root)}")
+        yield f"software = {_bool(maker.software)}"
+    for registrar in trust.registrars:
+        yield from ("", "[[registrar]]", f"name = {quote(registrar.name)}")
+        yield f"key = {quote(base64url_encode(registrar.key))}"
+    for attester in trust.attesters:
+        yield from ("", "[[attester]]", f"operator = {quote(attester.operator)}")
+        if attester.keys:
+            yield f"key = [{', '.join(quote(key.hex()) for key in attester.keys)}]"
+            yield f"software = {_bool(attester.software)}"
+        else:
+            yield f"endorsement_key = [{', '.join(quote(key.hex()) for key in attester.endorsement_keys)}]"
+            yield f"identity = {quote(attester.identity)}"
+    if trust.allow_software:
+        yield from ("", "[attestation]", "allow_software = true")
+
+
+def _each(top: Table, name: str, read: Callable[[Table], T]) -> tuple[T, ...]:
+    return tuple(read(Table(value, f"{name}[{at + 1}]")) for at, value in enumerate(top.take(name, list, [])))
+
+
+def _maker(table: Table) -> EndorsementRoot:
+    name = decode_name(table.take("name", str), table.name("name"))
+    try:
+        root = decode_authority(base64url_decode(table.take("root", str)))
+    except DecodeError as error:
+        raise PolicyError(table.name("root"), error.reason) from error
+    maker = EndorsementRoot(name, root, table.take("software", bool))
+    table.end()
+    return maker
+
+
+def _registrar(table: Table) -> RegistrarTrust:
+    name = decode_name(table.take("name", str), table.name("name"))
+    try:
+        key = base64url_decode(table.take("key", str))
+    except DecodeError as error:
+        raise PolicyError(table.name("key"), error.reason) from error
+    if len(key) != _KEY_SIZE:
+        raise PolicyError(table.name("key"), f"must be an Ed25519 public key of {_KEY_SIZE} bytes")
+    table.end()
+    return RegistrarTrust(name, key)
+
+
+def _attester(table: Table) -> AttesterTrust:
+    operator = decode_name(table.take("operator", str), table.name("operator"))
+    keys: tuple[bytes, ...] = ()
+    endorsed: tuple[bytes, ...] = ()
+    software, identity = False, ""
+    if table.has("key"):
+        keys = _hex(table, "key", _KEY_NAME, "the TPM name of a key: 000b and 64 lower-case hex digits")
+        software = table.take("software", bool)
+    if table.has("endorsement_key"):
+        endorsed = _hex(table, "endorsement_key", _FINGERPRINT, "a SHA-256 in 64 lower-case hex digits")
+        identity = decode_name(table.take("identity", str, operator), table.name("identity"))
+    table.end()
+    return AttesterTrust(operator, keys, software, endorsed, identity)
+
+
+def _hex(table: Table, name: str, form: re.Pattern[str], what: str) -> tuple[bytes, ...]:
+    values: list[Any] = table.take(name, list)
+    if not values or any(not isinstance(value, str) or not form.fullmatch(value) for value in values):
+        raise PolicyError(table.name(name), f"must be a list, not empty, of which each is {what}")
+    _once(table.name(name), "value", values)
+    return tuple(bytes.fromhex(value) for value in values)
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,206 @@
+"""What TPMs say of a file as it is read: steps 21 to 23 of spec/verification.md, and 13, which rests on them.
+
+Memory is flat: one opening quote, and a bounded number of groups of marks that wait for the quote behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from sigillo.core import step, step_attested
+from sigillo.core.attestation_trust import AttesterTrust
+from sigillo.core.attested import UNMEASURED, LaunchParts, Vouched
+from sigillo.core.decoded import DecodedAttestation, DecodedClosure, DecodedLaunchLog, DecodedRegistration
+from sigillo.core.ledger import Ledger
+from sigillo.core.policy import Policy
+from sigillo.core.quote import Quote
+from sigillo.core.run import Run
+from sigillo.core.trusted import SelfSignedStatement, VerifiedStatement
+
+MAX_GROUPS = 4096
+UNATTESTED = "missing.allow_unattested"
+ALLOW_SOFTWARE = "attestation.allow_software"
+NO_HARDWARE = "no hardware vouches for what ran"
+NO_LAUNCH_LOG = "nothing but the operator's statement says what was launched"
+NOTHING_ATTESTED = "nothing attests what made these marks"
+NOT_CLOSED = "no quote after these marks: what happened since the one before them is not attested"
+NOT_OPENED = "no quote before these marks in their epoch"
+STRANGER = "the policy names no attester of this operator: whose TPM it is, nobody says"
+
+
+@dataclass(slots=True)
+class _Group:
+    """Marks that wait together; *last*: index of the last, *line*: of the first, in the file."""
+
+    last: int
+    line: int | None
+    count: int = 1
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """The epoch that the walk is in. *verified*: None where step 3 did not pass."""
+
+    own: SelfSignedStatement | None
+    verified: VerifiedStatement | None
+    attester: AttesterTrust | None
+    last: Quote | None = None
+    vouched: Vouched | None = None
+    launched: bool = False
+    sound: bool = True
+    waiting: list[_Group] = field(default_factory=list)
+
+    @property
+    def level(self) -> str:
+        """What the quotes and the launch log reach."""
+        return "launched" if self.vouched and self.launched and self.sound else "declared"
+
+
+class Attestations:
+    """One walk through a file."""
+
+    def __init__(self, policy: Policy | None, ledger: Ledger, run: Run) -> None:
+        self._policy, self._ledger, self._run = policy, ledger, run
+        self._parts = LaunchParts()
+        self._epoch: _Epoch | None = None
+        self._cut = True
+
+    def part(self, decoded: DecodedRegistration | DecodedClosure | DecodedLaunchLog) -> None:
+        """A shared part, for the epochs below."""
+        if isinstance(decoded, DecodedRegistration):
+            self._parts.registrations.append(decoded.registration)
+        elif isinstance(decoded, DecodedClosure):
+            self._parts.closures[decoded.closure.object_hash] = decoded.closure
+        else:
+            self._run.attempt(step_attested.read_log, decoded.log, self._parts)
+
+    def epoch(self, own: SelfSignedStatement | None, verified: VerifiedStatement | None) -> None:
+        """The next epoch; the one before is over."""
+        self._close()
+        attester = None
+        if self._policy and verified:
+            attester = self._policy.attestation.attester(verified.operator.name)
+        self._epoch = _Epoch(own, verified, attester)
+        if self._policy is None or verified is None:
+            self._ledger.skipped(13)
+
+    def quote(self, decoded: DecodedAttestation) -> None:
+        """Steps 21 and 22, and the marks that have a quote behind them now."""
+        epoch = self._running
+        if epoch.own is None:
+            self._ledger.skipped(21)
+            return
+        passed, quote = self._run.attempt(step_attested.check_quote, decoded.evidence, epoch.own)
+        if passed and quote and epoch.last:
+            passed, _ = self._run.attempt(step_attested.check_next, epoch.last, quote)
+        if not passed or quote is None:
+            epoch.sound, epoch.last = False, None
+            self._lose(epoch)
+            return
+        first, epoch.last = epoch.last is None, quote
+        self._believe(epoch, quote)
+        if first:
+            self._launch(epoch, epoch.own, quote)
+        self._cover(epoch, quote.subject.checkpoint.size)
+        self._cut = True
+
+    def _believe(self, epoch: _Epoch, quote: Quote) -> None:
+        """Step 21: whose TPM it is."""
+        policy = self._policy
+        if policy is None or epoch.verified is None:
+            self._ledger.skipped(21)
+        elif epoch.attester is None:
+            self._ledger.absent(21, STRANGER)
+        else:
+            trust = policy.attestation
+            _, vouched = self._run.step(21, step_attested.check_attester, quote, epoch.attester, trust, self._parts)
+            epoch.sound = epoch.sound and vouched is not None
+            epoch.vouched = vouched
+            if vouched:
+                self._ledger.vouched(epoch.verified.operator.name, vouched.liars, software=vouched.software)
+                if vouched.software:
+                    self._ledger.relaxed(ALLOW_SOFTWARE)
+
+    def _launch(self, epoch: _Epoch, own: SelfSignedStatement, quote: Quote) -> None:
+        passed, launch = self._run.attempt(step_attested.check_launch, own, quote, self._parts)
+        if launch and epoch.vouched:
+            self._ledger.ran(22)
+            epoch.launched = True
+        epoch.sound = epoch.sound and passed
+
+    def mark(self, line: int | None, index: int | None) -> None:
+        """A mark of this epoch that its key signed waits for the quote behind it."""
+        epoch = self._running
+        if epoch.last is None or epoch.vouched is None or index is None:
+            self._unattested(epoch, 1, line)
+        elif not self._cut and epoch.waiting:
+            epoch.waiting[-1].last = index
+            epoch.waiting[-1].count += 1
+        else:
+            if len(epoch.waiting) >= MAX_GROUPS:
+                epoch.waiting = list(_joined_pairs(epoch.waiting))
+            epoch.waiting.append(_Group(index, line))
+            self._cut = False
+
+    def stop(self) -> None:
+        """A size that a quote may be about: what comes next is not below it."""
+        self._cut = True
+
+    def end(self) -> None:
+        """The file is over."""
+        self._close()
+
+    def _cover(self, epoch: _Epoch, size: int) -> None:
+        """Step 23: the marks below *size* lie between two quotes."""
+        covered = [group for group in epoch.waiting if group.last < size]
+        epoch.waiting = epoch.waiting[len(covered) :]
+        for group in covered:
+            self._ledger.ran(23, group.count)
+        if covered:
+            self._ledger.attested(sum(group.count for group in covered), size - 1)
+
+    def _lose(self, epoch: _Epoch) -> None:
+        """What waits has no good quote behind it."""
+        for group in epoch.waiting:
+            self._unattested(epoch, group.count, group.line, NOT_CLOSED)
+        epoch.waiting = []
+
+    def _unattested(self, epoch: _Epoch, count: int, line: int | None, reason: str = "") -> None:
+        self._ledger.unattested(count)
+        if epoch.attester is None:
+            if epoch.last and (self._policy is None or epoch.verified is None):
+                self._ledger.skipped(23)
+            else:
+                self._ledger.absent(23, NOTHING_ATTESTED, count)
+            return
+        if epoch.own and epoch.own.statement.attester is None:
+            reason = UNMEASURED
+        with self._ledger.about(line):
+            self._run.absent(UNATTESTED, 23, reason or NOT_OPENED, count)
+
+    def _close(self) -> None:
+        epoch, self._cut = self._epoch, True
+        if epoch is None:
+            return
+        self._lose(epoch)
+        if epoch.vouched is None and epoch.last is None and epoch.sound:
+            self._ledger.absent(21, NO_HARDWARE)
+        if epoch.sound and not epoch.launched:
+            self._ledger.absent(22, NO_LAUNCH_LOG)
+        self._ledger.reached(epoch.level)
+        if self._policy and epoch.verified:
+            self._run.step(13, step.check_level, epoch.verified, epoch.level)
+
+    @property
+    def _running(self) -> _Epoch:
+        assert self._epoch  # decode_lines refuses what stands before the first epoch
+        return self._epoch
+
+
+def _joined_pairs(groups: list[_Group]) -> Iterator[_Group]:
+    for first, second in zip_longest(groups[::2], groups[1::2]):
+        if second:
+            first.last, first.count = second.last, first.count + second.count
+        yield first

@@ -1,0 +1,147 @@
+"""What a quote attests of an epoch: whose TPM made it, and what was launched (spec/verification.md, "Attestation").
+
+The same for evidence from the log and for the answer to a challenge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust, RegistrarTrust
+from sigillo.core.endorsement import EndorsementRoot, SignedRegistration, verify_endorsement, verify_registration
+from sigillo.core.errors import AttestationError, DecodeError
+from sigillo.core.event_log import EventLog
+from sigillo.core.launch import Closure, Launched, check_statement, read_launches
+from sigillo.core.quote import Quote
+from sigillo.core.statement import AttesterKind, EpochStatement
+from sigillo.core.tpm import AttestationKey
+
+UNMEASURED: Final = "its statement names no attestation key: it was started without measurement"
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Whose TPM an attestation key is in, by the policy. *software*: a program, not a chip.
+
+    *liars*: alternatives, as of a check of a verdict: any one could have made another key pass for it.
+    """
+
+    software: bool
+    liars: tuple[tuple[str, ...], ...]
+
+
+@dataclass(slots=True)
+class LaunchParts:
+    """What a file, or an answer, has of launches: closures by object hash, launches by epoch id, registrations."""
+
+    closures: dict[bytes, Closure] = field(default_factory=dict)
+    launches: dict[bytes, Launched] = field(default_factory=dict)
+    registrations: list[SignedRegistration] = field(default_factory=list)
+
+    def add_log(self, log: EventLog) -> None:
+        """The launches of a log. Raises AttestationError, DecodeError where it is not one of launches alone."""
+        for launched in read_launches(log):
+            self.launches.setdefault(launched.epoch_id, launched)
+
+
+def stated_key(statement: EpochStatement) -> bytes:
+    """TPM name, 34 bytes, of the attestation key that a statement names. Raises AttestationError where it has none."""
+    attester = statement.attester
+    if attester is None or attester.kind is not AttesterKind.TPM or not isinstance(attester.name, bytes):
+        raise AttestationError(UNMEASURED)
+    return attester.name
+
+
+def vouch(
+    key: AttestationKey, attester: AttesterTrust, trust: AttestationTrust, registrations: Iterable[SignedRegistration]
+) -> Vouched:
+    """Whose TPM the key is in. Raises AttestationError where the policy does not believe that it is the operator's."""
+    if attester.keys:
+        if key.name not in attester.keys:
+            raise AttestationError(f"the attestation key {key.name.hex()} is none that the policy pins")
+        owner = f"operator {attester.operator}" if attester.software else f"TPM of operator {attester.operator}"
+        found = Vouched(attester.software, ((owner,),))
+    else:
+        found = _endorsed(key, attester, trust, registrations)
+    if found.software and not trust.allow_software:
+        raise AttestationError("the TPM is a software TPM (policy: attestation.allow_software = false)")
+    return found
+
+
+def _endorsed(
+    key: AttestationKey, attester: AttesterTrust, trust: AttestationTrust, registrations: Iterable[SignedRegistration]
+) -> Vouched:
+    reason = "there is no registration that says in which TPM the attestation key is"
+    for signed in registrations:
+        if signed.registration.key.name != key.name:
+            reason = "no registration is of this attestation key"
+            continue
+        try:
+            registrar = _registrar(signed, attester, trust)
+            root = _endorsement_root(signed, attester, trust)
+        except AttestationError as error:
+            reason = error.reason
+            continue
+        operator = f"TPM of operator {attester.operator}"
+        return Vouched(root.software, ((operator,), (f"registrar {registrar.name}",), (f"TPM maker {root.name}",)))
+    raise AttestationError(reason)
+
+
+def _registrar(signed: SignedRegistration, attester: AttesterTrust, trust: AttestationTrust) -> RegistrarTrust:
+    reason = "the registration is by no registrar of the policy"
+    for registrar in trust.registrars:
+        try:
+            verify_registration(signed, registrar.key, attester.identity)
+        except AttestationError as error:
+            reason = f"{error.reason} (registrar {registrar.name})"
+        else:
+            return registrar
+    raise AttestationError(reason)
+
+
+def _endorsement_root(signed: SignedRegistration, attester: AttesterTrust, trust: AttestationTrust) -> EndorsementRoot:
+    reason = "no TPM maker of the policy certifies the EK"
+    for maker in trust.makers:
+        try:
+            endorsement = verify_endorsement(signed.registration.chain, maker)
+        except (AttestationError, DecodeError) as error:
+            reason = f"{error.reason} (TPM maker {maker.name})"
+            continue
+        if endorsement.fingerprint not in attester.endorsement_keys:
+            raise AttestationError(f"the EK {endorsement.fingerprint.hex()} is none that the policy pins")
+        invalid = endorsement.invalid_at(signed.registration.time_ns)
+        if invalid:
+            raise AttestationError(f"the certificate of {invalid.name} was not valid when the key was registered")
+        return maker
+    raise AttestationError(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the launcher said that it started for an epoch, as the quoted PCR 13 has it."""
+
+    launched: Launched
+    closure: Closure
+
+
+def verify_launched(statement: EpochStatement, epoch_id: bytes, quote: Quote, parts: LaunchParts) -> Launch | None:
+    """What was launched for this epoch, of which the quote is; None where there is no launch log with it.
+
+    Raises AttestationError where the log does not lead to the quoted PCR, or names other files than the statement.
+    """
+    launched = parts.launches.get(epoch_id)
+    if launched is None:
+        return None
+    if launched.launch_pcr != quote.launch_pcr:
+        raise AttestationError("the launch log does not lead to the quoted value of PCR 13 at this epoch")
+    if launched.event.epoch_number != statement.number:
+        raise AttestationError(f"the launch was of epoch {launched.event.epoch_number}, not of {statement.number}")
+    closure = parts.closures.get(launched.event.closure_hash)
+    if closure is None:
+        raise AttestationError(f"the closure {launched.event.closure_hash.hex()} of the launch is not there")
+    check_statement(closure, statement)
+    if launched.event.environment:
+        raise AttestationError("the broker was launched with an environment")
+    return Launch(launched, closure)
