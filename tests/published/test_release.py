@@ -42,7 +42,12 @@ def gpg() -> Iterator[Gpg]:
 
 @pytest.fixture(scope="module")
 def tsa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TsaServer]:
+    """One of whole seconds, as public ones are: @sigstore/core reads no fraction whose zeros are cut, as DER wants it."""
     authority = LocalTsa.open(tmp_path_factory.mktemp("tsa") / "tsa")
+    configuration = authority.folder / "openssl.cnf"
+    whole = configuration.read_text().replace("clock_precision_digits = 3", "clock_precision_digits = 0")
+    assert "clock_precision_digits = 0" in whole
+    configuration.write_text(whole)
     with TsaServer("127.0.0.1:0", authority) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
