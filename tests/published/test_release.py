@@ -42,7 +42,7 @@ def gpg() -> Iterator[Gpg]:
 
 @pytest.fixture(scope="module")
 def tsa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TsaServer]:
-    """One of whole seconds, as public ones are: @sigstore/core reads no fraction whose zeros are cut, as DER wants it."""
+    """Of whole seconds, as public ones are: @sigstore/core reads no fraction whose zeros are cut, as DER has it."""
     authority = LocalTsa.open(tmp_path_factory.mktemp("tsa") / "tsa")
     configuration = authority.folder / "openssl.cnf"
     whole = configuration.read_text().replace("clock_precision_digits = 3", "clock_precision_digits = 0")

@@ -60,6 +60,15 @@ class OperatorLog:
         """Whether heads come after its entry number *index*. Raises LogError."""
         return any(entry[0] == Kind.HEADS for entry in self._public.entry_bytes(index + 1, self.size))
 
+    def awaits_quote_over(self, index: int) -> bool:
+        """Whether the epoch of its entry number *index* still runs, and no quote is over it. Raises LogError."""
+        epoch = self._public.entry(index).epoch
+        entries = [entry[0] for entry in self._public.entry_bytes(index, self.size)]
+        if Kind.EPOCH_END in entries or Kind.EPOCH_STATEMENT in entries[1:]:
+            return False
+        quotes = self._quotes_in(max(index, self._reader.first_kept), self._end(epoch))
+        return not any(decode_attestation(quote.evidence).subject.checkpoint.size > index for quote in quotes)
+
     def cosigners(self, witnesses: Iterable[WitnessKey]) -> int:
         """How many of these have cosigned its checkpoint."""
         return sum(map(self._is_cosigned, witnesses))

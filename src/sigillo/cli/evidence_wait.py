@@ -23,8 +23,9 @@ Mark = tuple[int, int]
 def best_log(folder: OperatorFolder, settings: Settings, newest: Mark | None) -> tuple[OperatorLog | None, str]:
     """The checkpoint to make evidence under; and what that of *newest* and all before it still lacks, in words.
 
-    Each thing needs the one before: a checkpoint over the message; where there are TSAs, heads and a token of each over
-    it, logged; where there are witnesses, cosignatures over all of that. The log is None where the operator keeps none.
+    Each thing needs the one before: a checkpoint over the message; where there is a TPM and its epoch still runs, a
+    quote over that; where there are TSAs, heads and a token of each over it, logged; where there are witnesses,
+    cosignatures over all of that. The log is None where the operator keeps none.
     Raises LogError.
     """
     log = OperatorLog.find(folder.log)
@@ -44,6 +45,8 @@ def _missing(log: OperatorLog, settings: Settings, newest: Mark) -> str:
     place = log.place(newest)
     if place == log.size:
         return "the log's checkpoint over the newest message"
+    if settings.tpm and log.awaits_quote_over(place):
+        return "the TPM's quote over the newest message"
     if settings.tsa and not log.has_heads_over(place):
         return "the log's heads over the newest message"
     tsas = (tsa.name for tsa in settings.tsa if not log.has_token_over(place, tsa.name))

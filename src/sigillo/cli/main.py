@@ -30,6 +30,7 @@ COMMANDS = {
     "release": "Make and sign what a builder publishes.",
     "tsa": "Run a local time-stamp authority (demo, tests).",
     "witness": "Run a witness: cosign the logs of others.",
+    "swtpm": "Run a TPM in software (demo, tests).",
 }
 _EXTRAS = {"evidence": "archive", "release": "build"}
 _RELOADED = ("up",)
