@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sigillo.broker.error import BrokerError, configuration_refused
-from sigillo.core.directive import MAX_FILE, Directives, Line, decode_directives, included
+from sigillo.core.directive import MAX_SIZE, Directives, Line, decode_directives, included
 
 
 @configuration_refused()
@@ -34,6 +34,6 @@ def _content(path: Path) -> bytes:
         raise BrokerError(f"{path}: is a folder or a device, not the file of a configuration")
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)
+            return file.read(MAX_SIZE + 1)
     except OSError as error:
         raise BrokerError(f"{path}: {error.strerror}; put it back, or name the right one") from None

@@ -16,8 +16,9 @@ from sigillo.core.errors import ConfigurationError
 MAX_PACKET_SIZE = 268_304_383
 """A message of more bytes and its mark could fit no packet: its subscriber would never get past it."""
 
-MAX_FILE = 2**20
-"""Bytes of one file."""
+MAX_SIZE = 2**20
+"""Bytes of a configuration, with what it includes."""
+_MAX_INCLUDES = 64
 PLUGIN = "plugin/sigillo.so"
 """Where the broker finds Sigillo's plugin: it runs in the operator folder."""
 _BLANKS = " \t\v\f\r"
@@ -171,8 +172,9 @@ def decode_directives(file: str, data: bytes, include: Include | None = None) ->
 
     *include*: None: there must be no such line. Raises ConfigurationError, and what *include* raises.
     """
-    found = Directives()
-    _read_file(file, data, found, include)
+    reading = _Reading(include)
+    reading.read(file, data)
+    found = reading.found
     line = found.broker.get("per_listener_settings")
     if line and line.is_on:
         raise line.refuse(
@@ -222,60 +224,73 @@ class _Position:
     plugin: Section | None = None
 
 
-def _read_file(file: str, data: bytes, found: Directives, include: Include | None, *, nested: bool = False) -> None:
-    at = _Position()
-    for line in _lines(file, data):
-        if line.name != "include_dir":
-            _place(line, at, found)
-        elif nested or include is None:
-            raise line.refuse("has no place here: it counts in the main file of an own configuration only (--conf)")
+@dataclass(slots=True)
+class _Reading:
+    """What was read so far. `loaded`: plugins by the name that `plugin_load` gave them; `left`: bytes that may come."""
+
+    include: Include | None
+    found: Directives = field(default_factory=Directives)
+    loaded: dict[str, Section] = field(default_factory=dict)
+    left: int = MAX_SIZE
+    includes: int = 0
+
+    def read(self, file: str, data: bytes, *, nested: bool = False) -> None:
+        """A file, and those that it includes. Raises ConfigurationError."""
+        self.left -= len(data)
+        if self.left < 0:
+            raise ConfigurationError(file, f"is larger than {MAX_SIZE} bytes, with what is included")
+        at = _Position()
+        for line in _lines(file, data):
+            if line.name in REFUSED:
+                raise line.refuse(f"has no place here: {REFUSED[line.name]}")
+            if line.name != "include_dir":
+                self._place(line, at)
+            elif nested or self.include is None:
+                raise line.refuse("has no place here: it counts in the main file of an own configuration only (--conf)")
+            else:
+                self.includes += 1
+                if self.includes > _MAX_INCLUDES:
+                    raise line.refuse(f"is one more than {_MAX_INCLUDES} of them")
+                for name, content in self.include(line):
+                    self.read(name, content, nested=True)
+
+    def _place(self, line: Line, at: _Position) -> None:
+        if line.name == "listener":
+            at.listener = Section(line)
+            self.found.listeners.append(at.listener)
+        elif line.name == "connection":
+            at.bridge = Section(line)
+            self.found.bridges.append(at.bridge)
+        elif line.name in _PLUGINS:
+            at.plugin = Section(line)
+            self.found.plugins.append(at.plugin)
+            if line.name == "plugin_load":
+                self.loaded.setdefault(line.words[0], at.plugin)
+        elif line.name == "plugin_use":
+            at.plugin = self.loaded.get(line.value)
+            if at.plugin is None:
+                raise line.refuse("names no plugin that is loaded above it")
+            _inside(at.listener, "listener", line)
+        elif line.name.startswith(OPTIONS) or line.name == "auth_plugin_deny_special_chars":
+            _inside(at.plugin, "plugin", line)
+        elif line.name in ("port", "bind_address") and at.listener:
+            raise line.refuse(
+                "below a listener means one thing to Mosquitto 2.0 and another to 2.1; write `listener PORT ADDRESS`"
+            )
+        elif line.name in _LISTENER or line.name in ("port", "bind_address"):
+            (at.listener or self.found.above).lines.append(line)
+        elif line.name in _BRIDGE:
+            _inside(at.bridge, "connection", line)
+        elif line.name in _BROKER:
+            self.found.broker.lines.append(line)
         else:
-            for name, content in include(line):
-                _read_file(name, content, found, include, nested=True)
-
-
-def _place(line: Line, at: _Position, found: Directives) -> None:
-    if line.name in REFUSED:
-        raise line.refuse(f"has no place here: {REFUSED[line.name]}")
-    if line.name == "listener":
-        at.listener = Section(line)
-        found.listeners.append(at.listener)
-    elif line.name == "connection":
-        at.bridge = Section(line)
-        found.bridges.append(at.bridge)
-    elif line.name in _PLUGINS:
-        at.plugin = Section(line)
-        found.plugins.append(at.plugin)
-    elif line.name == "plugin_use":
-        at.plugin = _loaded(line, found)
-        _inside(at.listener, "listener", line)
-    elif line.name.startswith(OPTIONS) or line.name == "auth_plugin_deny_special_chars":
-        _inside(at.plugin, "plugin", line)
-    elif line.name in ("port", "bind_address") and at.listener:
-        raise line.refuse(
-            "below a listener means one thing to Mosquitto 2.0 and another to 2.1; write `listener PORT ADDRESS`"
-        )
-    elif line.name in _LISTENER or line.name in ("port", "bind_address"):
-        (at.listener or found.above).lines.append(line)
-    elif line.name in _BRIDGE:
-        _inside(at.bridge, "connection", line)
-    elif line.name in _BROKER:
-        found.broker.lines.append(line)
-    else:
-        raise line.refuse("is not known: the epoch statement could not speak for it")
+            raise line.refuse("is not known: the epoch statement could not speak for it")
 
 
 def _inside(section: Section | None, kind: str, line: Line) -> None:
     if section is None:
         raise line.refuse(f"has no place here: there is no `{kind}` above it in this file")
     section.lines.append(line)
-
-
-def _loaded(line: Line, found: Directives) -> Section:
-    for plugin in found.plugins:
-        if plugin.head and plugin.head.name == "plugin_load" and plugin.head.words[0] == line.value:
-            return plugin
-    raise line.refuse("names no plugin that is loaded above it")
 
 
 def _order(name: str) -> list[tuple[int, int]]:
@@ -298,8 +313,6 @@ def _lines(file: str, data: bytes) -> Iterator[Line]:
 
 
 def _text(file: str, data: bytes) -> str:
-    if len(data) > MAX_FILE:
-        raise ConfigurationError(file, f"is larger than {MAX_FILE} bytes: no configuration of Mosquitto")
     if b"\0" in data:
         raise ConfigurationError(file, "has zero bytes in it: no configuration of Mosquitto")
     try:

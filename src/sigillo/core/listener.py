@@ -23,12 +23,12 @@ _HARMLESS_PLUGINS: Final = frozenset(
 
 def principal_source(listener: Section, found: Directives) -> PrincipalSource:
     """How Mosquitto knows who a client of this listener is (its handle_connect). Raises ConfigurationError."""
-    by_key = listener.get("psk_hint") is not None
     by_identity = listener.is_on("use_identity_as_username")
     if not (has_tls(listener) and (by_identity or listener.is_on("use_subject_as_username"))):
         return _password_source(listener, found)
-    if by_key:
-        return PrincipalSource.PSK if found.broker.get("psk_file") else PrincipalSource.UNAUTHENTICATED
+    if listener.get("psk_hint"):
+        certain = _has_shared_keys(listener) and found.broker.get("psk_file")
+        return PrincipalSource.PSK if certain else PrincipalSource.UNAUTHENTICATED
     checked = listener.is_on("require_certificate") and (listener.get("cafile") or listener.get("capath"))
     if not checked or listener.get("enable_proxy_protocol"):  # there the proxy says what was in the certificate
         return PrincipalSource.UNAUTHENTICATED
@@ -37,7 +37,7 @@ def principal_source(listener: Section, found: Directives) -> PrincipalSource:
 
 def has_tls(listener: Section) -> bool:
     """Whether its connections are TLS's: by a certificate, or by keys that both sides know."""
-    return listener.get("psk_hint") is not None or bool(listener.get("certfile") and listener.get("keyfile"))
+    return _has_shared_keys(listener) or bool(listener.get("certfile") and listener.get("keyfile"))
 
 
 def allows_anonymous(listener: Section, found: Directives) -> bool:
@@ -86,6 +86,12 @@ def is_dynamic_security(plugin: Section) -> bool:
 def is_controlled(found: Directives) -> bool:
     """Whether `$CONTROL` may do something, as far as is known. Raises ConfigurationError."""
     return bool(_names(found.plugins) - _HARMLESS_PLUGINS) or found.broker.is_on("enable_control_api")
+
+
+def _has_shared_keys(listener: Section) -> bool:
+    """Whether `psk_hint` counts: for a listener of WebSockets Mosquitto 2.0 takes it, and then speaks in the clear."""
+    protocol = listener.get("protocol")
+    return listener.get("psk_hint") is not None and (protocol is None or protocol.value == "mqtt")
 
 
 def _password_source(listener: Section, found: Directives) -> PrincipalSource:
