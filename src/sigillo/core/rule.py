@@ -82,11 +82,12 @@ def appraise_configuration(
     of the launch event. Raises PolicyError for a rule that is not known, or where no rule is asked for: that would be
     no check at all.
     """
-    unknown = sorted(set(rules) - set(RULES))
-    if unknown or not rules:
+    wanted = set(rules)
+    unknown = sorted(wanted - set(RULES))
+    if unknown or not wanted:
         what = f"`{unknown[0]}` is no configuration rule" if unknown else "there is no configuration rule"
         raise PolicyError("rules", f"{what}; there are {', '.join(RULES)}")
-    asked = [rule for rule in RULES if rule in rules]
+    asked = [rule for rule in RULES if rule in wanted]
     try:
         shown = _read(files, command)
     except ConfigurationError as error:
