@@ -60,7 +60,7 @@ def test_an_included_file_begins_outside_any_section_and_leaves_none() -> None:
 
 def test_included_files_come_in_mosquittos_order() -> None:
     names = ["B.conf", "_x.conf", "a.conf", "A.conf", "10.conf", "9.conf", "é.conf", "ab.conf", ".conf", "z.conf.old"]
-    expected = ["é.conf", "10.conf", "9.conf", "A.conf", "a.conf", "ab.conf", "B.conf", "_x.conf"]
+    expected = ["10.conf", "9.conf", "A.conf", "a.conf", "ab.conf", "B.conf", "_x.conf", "é.conf"]
     assert included(names) == expected
 
 
@@ -95,6 +95,10 @@ def test_lines_end_and_comments_begin_where_mosquitto_says(text: str, value: str
         ("log_type", "`log_type` has no value"),
         ("log_type \t", "`log_type` has no value"),
         ("listener\t1883", "is no directive"),
+        ("listener \t 1883", "line 1: `listener` has white space"),
+        ("max_queued_messages \v5", "`max_queued_messages` has white space"),
+        ("include_dir  conf.d", "`include_dir` has white space"),
+        ("include_dir conf.d ", "`include_dir` has white space"),
         (" # comment", "`#` is not known"),
         ("plugin_opt_x 1", "no `plugin` above it"),
         ("topic # in", "no `connection` above it"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cmp_to_key
 from typing import TypeAlias
 
 from sigillo.core.errors import ConfigurationError
@@ -187,7 +188,7 @@ def decode_directives(file: str, data: bytes, include: Include | None = None) ->
 def included(names: Iterable[str]) -> list[str]:
     """The files of an included folder that Mosquitto reads, in its order: as if all were capitals, capitals first where
     that ties."""
-    return sorted((name for name in names if name.endswith(".conf") and len(name) > 5), key=_order)
+    return sorted((name for name in names if name.endswith(".conf") and len(name) > 5), key=cmp_to_key(_order))
 
 
 def plugin_path(plugin: Section) -> str:
@@ -293,10 +294,22 @@ def _inside(section: Section | None, kind: str, line: Line) -> None:
     section.lines.append(line)
 
 
-def _order(name: str) -> list[tuple[int, int]]:
-    """As Mosquitto compares names: letter by letter, as capitals first and as they are second; bytes are signed."""
-    letters = [byte - 256 if byte > 127 else byte for byte in name.encode("utf-8", "surrogateescape")]
-    return [(letter - 32 if 97 <= letter <= 122 else letter, letter) for letter in letters]
+def _order(first: str, second: str) -> int:
+    """As Mosquitto compares names (scmp_p of its conf.c): letter by letter, as capitals, and capitals first where that
+    ties; toupper() makes a byte above 127 positive, where it is negative else."""
+    ours, theirs = (name.encode("utf-8", "surrogateescape") + b"\0" for name in (first, second))
+    one, other = next(((one, other) for one, other in zip(ours, theirs, strict=False) if one != other), (0, 0))
+    if one and other and _capital(one) != _capital(other):
+        return _capital(one) - _capital(other)
+    return _signed(one) - _signed(other)
+
+
+def _capital(byte: int) -> int:
+    return byte - 32 if 97 <= byte <= 122 else byte
+
+
+def _signed(byte: int) -> int:
+    return byte - 256 if byte > 127 else byte
 
 
 def _lines(file: str, data: bytes) -> Iterator[Line]:
@@ -309,6 +322,8 @@ def _lines(file: str, data: bytes) -> Iterator[Line]:
         line = Line(file, number, name, value.strip(_BLANKS))
         if not line.value:
             raise line.refuse("has no value" if name.isprintable() and name.isascii() else "is no directive")
+        if not value.lstrip(" ").startswith(line.value) or (name == "include_dir" and value != line.value):
+            raise line.refuse("has white space that Mosquitto may take for part of its value; write it with one blank")
         yield line
 
 
