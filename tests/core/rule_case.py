@@ -173,6 +173,15 @@ ONE_LINE: dict[str, tuple[str, str]] = {
 }
 """A line at the end of the configuration, and the one rule that is asked for and that it breaks."""
 
+EXAMPLE: dict[str, str | None] = {
+    CONF: "listener 8883 192.0.2.1\n"
+    "certfile conf/tls/server.cert.pem\n"
+    "keyfile conf/tls/server.key.pem\n"
+    "listener 1883\n",
+    "conf/tls/server.cert.pem": None,
+    "conf/tls/server.key.pem": None,
+}
+"""The worked example of spec/rule.md."""
 _EVERY = tuple(DEFAULT_RULES)
 READ: dict[str, str] = {
     "local-only": TEXT.replace("listener 8883 192.0.2.1\n", "").partition("cafile")[0],
@@ -191,6 +200,7 @@ def refused() -> dict[str, Case]:
     """Where something does not hold."""
     made = {name: Case(added(line), rules=(rule,), breaks=(rule,)) for name, (line, rule) in ONE_LINE.items()}
     made |= {name: Case(with_text({CONF: text}), breaks=_EVERY) for name, text in READ.items()}
+    made["worked-example"] = Case(EXAMPLE, rules=("anonymous-off", "tls"), breaks=("tls",))
     return made | _other_files() | _other_commands()
 
 

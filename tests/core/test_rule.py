@@ -81,6 +81,16 @@ def test_the_order_is_that_of_the_specification() -> None:
     assert sections == list(RULES)
 
 
+def test_the_worked_example_is_a_vector() -> None:
+    case = refused()["worked-example"]
+    spec = (VECTORS.parent / "spec/rule.md").read_text(encoding="utf-8")
+    example = " ".join(spec.partition("## Worked example")[2].partition("```text")[2].split())
+    (found,) = appraise_configuration(case.files, case.command, case.rules)
+    names = [f"{name} {(text or 'null').strip()}" for name, text in case.files.items()]
+    shown = ["command", *case.command, "files", *names, "-------", found.rule, found.reason, "```"]
+    assert example == " ".join(" ".join(shown).split())
+
+
 SEGMENTS = st.sampled_from(["srv", "broker", "a", "..", ".", "", "b.conf", "…"])
 
 
