@@ -24,7 +24,7 @@ from sigillo.core.policy import ClockTrust, MissingTrust, Policy, encode_policy
 from sigillo.core.statement import PrincipalSource
 from sigillo.core.timestamp import MAX_TOKEN, verify_token
 
-from ..core import timestamp_case
+from ..core import rule_case, timestamp_case
 from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REBUILT, REFUSED
@@ -66,7 +66,13 @@ def files() -> dict[str, bytes]:
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:
             made[f"policy/reject/{name.replace(' ', '-').lower()}.toml"] = f"# {field}: {name}\n{text}".encode()
-    return made | certificates() | accusations() | timestamps() | build_files()
+    return made | certificates() | accusations() | timestamps() | build_files() | rules()
+
+
+def rules() -> dict[str, bytes]:
+    """Configurations that the rules hold for, and others."""
+    made = {f"rule/accept/{name}.json": case.encode() for name, case in rule_case.accepted().items()}
+    return made | {f"rule/reject/{name}.json": case.encode() for name, case in rule_case.refused().items()}
 
 
 def accusations() -> dict[str, bytes]:
@@ -574,7 +580,7 @@ def exchanged(member: str) -> list[Line]:
 
 def committed() -> set[str]:
     """The files that there are now, by their path below ``vectors/``."""
-    names = ("accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "timestamp")
+    names = ("accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "rule", "timestamp")
     folders = [VECTORS / name for name in names]
     return {path.relative_to(VECTORS).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
 

@@ -138,3 +138,10 @@ def test_the_plugin_hears_whether_there_is_an_access_list(folder: OperatorFolder
     assert read_configuration(folder, SETTINGS.listen).access_list is True
     replace(folder, "acl_file conf/acl\n", "")
     assert read_configuration(folder, SETTINGS.listen).access_list is False
+
+
+def test_the_plugin_of_every_listener_is_none_that_is_loaded_by_name(folder: OperatorFolder) -> None:
+    """In Mosquitto 2.1 `plugin_load` serves only the listeners that say `plugin_use`: others would go unmarked."""
+    replace(folder, "plugin plugin/sigillo.so", "plugin_load sigillo plugin/sigillo.so")
+    with pytest.raises(BrokerError, match=r"exactly one line `plugin plugin/sigillo\.so`"):
+        read_configuration(folder, SETTINGS.listen)

@@ -228,5 +228,5 @@ def test_a_value_is_text_as_is() -> None:
 
 def test_every_folder_has_a_reader() -> None:
     # read by the tests of those formats
-    others = {"accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "timestamp"}
+    others = {"accusation", "certificate", "evidence", "manifest", "policy", "rebuild-statement", "rule", "timestamp"}
     assert {path.name for path in VECTORS.iterdir()} - others == READERS.keys()

@@ -14,34 +14,30 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sigillo.broker.directive import (
+from sigillo.broker.directive import read_directives
+from sigillo.broker.error import BrokerError, configuration_refused
+from sigillo.broker.folder import OperatorFolder
+from sigillo.core.directive import (
     FILES,
     FOLDERS,
     MAX_PACKET_SIZE,
+    OPTIONS,
+    PLUGIN,
     Directives,
     Line,
     Section,
     listener_address,
     plugin_path,
-    read_directives,
 )
-from sigillo.broker.error import BrokerError
-from sigillo.broker.folder import OperatorFolder
 from sigillo.core.epoch import configuration_hash
+from sigillo.core.errors import ConfigurationError
+from sigillo.core.listener import has_access_list, is_controlled, is_plugin_first, principal_source
 from sigillo.core.statement import MAX_LISTED, Carrier, ListenerKey, MarkedFilter, PrincipalSource
 from sigillo.x509 import spki_of
 
 ARCHIVE_USER = "sigillo-archive"
-PLUGIN = "plugin/sigillo.so"
-"""Where the broker finds the plugin: it runs in the operator folder."""
 UNMARKED_PATHS = ("broker-published", "retained-before", "sys", "will")
 """What Mosquitto does not show its plugins, in any configuration that is accepted here."""
-
-_DYNAMIC_SECURITY = "mosquitto_dynamic_security.so"
-_PASSWORD_PLUGINS = frozenset({_DYNAMIC_SECURITY, "mosquitto_password_file.so"})
-_ACCESS_PLUGINS = frozenset({_DYNAMIC_SECURITY, "mosquitto_acl_file.so"})
-_HARMLESS_PLUGINS = frozenset({"mosquitto_password_file.so", "mosquitto_acl_file.so", "mosquitto_persist_sqlite.so"})
-"""Mosquitto's own; of any other plugin nobody knows whom it lets in and what it listens to."""
 
 _PRIVATE_KEY = re.compile(rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\r?$", re.MULTILINE)
 
@@ -133,6 +129,7 @@ def archive_access(filters: tuple[MarkedFilter, ...]) -> bytes:
     return f"\nuser {ARCHIVE_USER}\n{''.join(lines)}".encode()
 
 
+@configuration_refused()
 def read_configuration(folder: OperatorFolder, listen: str) -> Configuration:
     """Read and hash the configuration in `conf/`. *listen* is the settings' address:port.
 
@@ -141,7 +138,7 @@ def read_configuration(folder: OperatorFolder, listen: str) -> Configuration:
     """
     path = folder.broker_configuration
     found = read_directives(path)
-    if [plugin_path(plugin) for plugin in found.plugins].count(PLUGIN) != 1 or plugin_path(found.plugins[0]) != PLUGIN:
+    if [plugin_path(plugin) for plugin in found.plugins].count(PLUGIN) != 1 or not is_plugin_first(found):
         raise BrokerError(f"{path}: must have exactly one line `plugin {PLUGIN}`, before any other plugin")
     if found.above.lines:
         raise found.above.lines[0].refuse("has no place here: there is no `listener` above it")
@@ -157,9 +154,9 @@ def read_configuration(folder: OperatorFolder, listen: str) -> Configuration:
 def state(folder: OperatorFolder, path: Path, found: Directives) -> Configuration:
     """What an epoch statement says of the configuration *found*, which the broker reads from *path*.
 
-    Raises BrokerError.
+    Raises BrokerError, ConfigurationError.
     """
-    check_packet_size(path, found)
+    check_packet_size(str(path), found)
     for listener in found.listeners[MAX_LISTED:]:
         assert listener.head is not None  # every listener's section begins with its line
         raise listener.head.refuse(f"is one more than the {MAX_LISTED} listeners that an epoch statement can name")
@@ -168,35 +165,24 @@ def state(folder: OperatorFolder, path: Path, found: Directives) -> Configuratio
         if not file.is_file():
             raise line.refuse(f"names {file}, which is no file; put it back, or name the right one")
         files.add(file)
-    controlled = _names(found.plugins) - _HARMLESS_PLUGINS or found.broker.is_on("enable_control_api")
     return Configuration(
         file=path,
         digests={_name(folder, file): hashlib.sha256(_content(file)).digest() for file in files},
         named=tuple(sorted(files)),
         listeners=tuple(ListenerKey(_address(item), _key_hash(folder, item)) for item in found.listeners),
-        principal_source=min(_principal_source(listener, found) for listener in found.listeners),
-        unmarked_paths=tuple(sorted({*UNMARKED_PATHS, *({"control"} if controlled else ())})),
+        principal_source=min(principal_source(listener, found) for listener in found.listeners),
+        unmarked_paths=tuple(sorted({*UNMARKED_PATHS, *({"control"} if is_controlled(found) else ())})),
         access_list=has_access_list(found),
     )
 
 
-def check_packet_size(path: Path, found: Directives) -> None:
-    """Raises BrokerError where a message could be so large that no packet carries it with its mark."""
+def check_packet_size(file: str, found: Directives) -> None:
+    """Raises ConfigurationError where a message could be so large that no packet carries it with its mark."""
     line = found.broker.get("max_packet_size")
     if line is None:
-        raise BrokerError(f"{path}: has no max_packet_size; say `max_packet_size 1048576`, or how large you need it")
+        raise ConfigurationError(file, "has no max_packet_size; say `max_packet_size 1048576`, or what you need")
     if not 20 <= line.count <= MAX_PACKET_SIZE:
         raise line.refuse(f"must be from 20 to {MAX_PACKET_SIZE}: a message of more and its mark could fit no packet")
-
-
-def has_access_list(found: Directives) -> bool:
-    """Whether somebody is known to answer who may do what: then a plugin that defers denies nothing."""
-    return found.broker.get("acl_file") is not None or bool(_names(_for_all(found)) & _ACCESS_PLUGINS)
-
-
-def has_dynamic_security(found: Directives) -> bool:
-    """Whether Mosquitto's dynamic security is loaded."""
-    return _DYNAMIC_SECURITY in _names(_for_all(found))
 
 
 def file_hash(path: Path) -> bytes:
@@ -206,23 +192,6 @@ def file_hash(path: Path) -> bytes:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise BrokerError(f"{path}: {error.strerror}") from None
-
-
-def _names(plugins: list[Section]) -> set[str]:
-    """File names of plugins, without Sigillo's own."""
-    return {Path(plugin_path(plugin)).name for plugin in plugins if plugin_path(plugin) != PLUGIN}
-
-
-def _for_all(found: Directives) -> list[Section]:
-    """The plugins that every listener has."""
-    return [plugin for plugin in found.plugins if plugin.head and plugin.head.name != "plugin_load"]
-
-
-def _plugins_of(listener: Section, found: Directives) -> set[str]:
-    """File names of the plugins that see this listener's clients, without Sigillo's own."""
-    used = {line.value for line in listener.lines if line.name == "plugin_use"}
-    loaded = [plugin for plugin in found.plugins if plugin.head and plugin.head.words[0] in used]
-    return _names(_for_all(found)) | _names(loaded)
 
 
 def _named_files(folder: OperatorFolder, found: Directives) -> Iterator[tuple[Line, Path]]:
@@ -235,7 +204,7 @@ def _named_files(folder: OperatorFolder, found: Directives) -> Iterator[tuple[Li
             if not path.is_dir():
                 raise line.refuse(f"names {path}, which is no folder; put it back, or name the right one")
             yield from ((line, file) for file in sorted(path.iterdir()) if file.is_file())
-        elif line.name.startswith(("plugin_opt_", "auth_opt_")) and line.value.startswith("/") and path.is_file():
+        elif line.name.startswith(OPTIONS) and line.value.startswith("/") and path.is_file():
             yield line, path
     for plugin in found.plugins:
         assert plugin.head is not None  # every plugin's section begins with its line
@@ -249,30 +218,6 @@ def _address(listener: Section) -> str:
         return host
     host = host or "0.0.0.0"  # noqa: S104  # what Mosquitto does without one
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _principal_source(listener: Section, found: Directives) -> PrincipalSource:
-    """How Mosquitto knows who a client of this listener is (its handle_connect); what is not certain counts as not."""
-    by_key = listener.get("psk_hint") is not None
-    has_tls = by_key or bool(listener.get("certfile") and listener.get("keyfile"))
-    by_identity = listener.is_on("use_identity_as_username")
-    if not (has_tls and (by_identity or listener.is_on("use_subject_as_username"))):
-        return _password_source(listener, found)
-    if by_key:
-        return PrincipalSource.PSK if found.broker.get("psk_file") else PrincipalSource.UNAUTHENTICATED
-    checked = listener.is_on("require_certificate") and (listener.get("cafile") or listener.get("capath"))
-    if not checked or listener.get("enable_proxy_protocol"):  # there the proxy says what was in the certificate
-        return PrincipalSource.UNAUTHENTICATED
-    return PrincipalSource.CERT_CN if by_identity else PrincipalSource.CERT_SUBJECT
-
-
-def _password_source(listener: Section, found: Directives) -> PrincipalSource:
-    own = listener.get("listener_allow_anonymous")
-    anonymous = own.is_on if own else found.broker.is_on("allow_anonymous")
-    plugins = _plugins_of(listener, found)
-    checked = found.broker.get("password_file") is not None or bool(plugins & _PASSWORD_PLUGINS)
-    unknown = plugins - _PASSWORD_PLUGINS - _HARMLESS_PLUGINS
-    return PrincipalSource.UNAUTHENTICATED if anonymous or unknown or not checked else PrincipalSource.PASSWORD
 
 
 def _key_hash(folder: OperatorFolder, listener: Section) -> bytes | None:

@@ -14,27 +14,27 @@ from pathlib import Path
 from sigillo import disk
 from sigillo.broker.account import Account
 from sigillo.broker.configuration import (
-    PLUGIN,
     Configuration,
     archive_access,
     check_packet_size,
-    has_dynamic_security,
     state,
 )
-from sigillo.broker.directive import (
+from sigillo.broker.directive import read_directives
+from sigillo.broker.error import BrokerError, configuration_refused
+from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.settings import Settings
+from sigillo.core.directive import (
     MAX_PACKET_SIZE,
+    PLUGIN,
     Absolute,
     Directives,
     Line,
     Section,
     listener_address,
     plugin_path,
-    read_directives,
     with_paths,
 )
-from sigillo.broker.error import BrokerError
-from sigillo.broker.folder import OperatorFolder
-from sigillo.broker.settings import Settings
+from sigillo.core.listener import has_dynamic_security
 
 _FOR_ARCHIVE = {
     "upgrade_outgoing_qos": "true",
@@ -71,6 +71,7 @@ _ABOVE_UNLESS = {
 """What makes a default listener, unless it has one of these values (config__parse_args of 2.0)."""
 
 
+@configuration_refused()
 def derive_configuration(folder: OperatorFolder, settings: Settings, broker: Account, start: Path) -> Configuration:
     """Derive `derived/`, for the user *broker* to read, from the settings' own configuration; what it says; its hash.
 
@@ -92,13 +93,13 @@ def derive_configuration(folder: OperatorFolder, settings: Settings, broker: Acc
 def derive(folder: OperatorFolder, settings: Settings, given: Directives, broker: Account, start: Path) -> Directives:
     """The effective configuration of the one *given*; files that are in the operator folder by relative paths.
 
-    Raises BrokerError.
+    Raises ConfigurationError.
     """
 
     def absolute(path: str) -> str:
         return str(start / path)
 
-    made = Path(settings.conf)
+    made = settings.conf
     found = Directives(
         broker=_broker(with_paths(given.broker, absolute), given, broker, made, start),
         plugins=[_section("plugin", PLUGIN, {}, made), *(_plugin(plugin, absolute, start) for plugin in given.plugins)],
@@ -118,7 +119,7 @@ def derive(folder: OperatorFolder, settings: Settings, given: Directives, broker
     return found
 
 
-def _broker(broker: Section, given: Directives, account: Account, made: Path, start: Path) -> Section:
+def _broker(broker: Section, given: Directives, account: Account, made: str, start: Path) -> Section:
     """The broker's own lines, with what the archive and the supervisor need."""
     lines = [Line(made, 0, "per_listener_settings", "false")]
     for line in broker.lines:
@@ -162,7 +163,7 @@ def _is_local_only(given: Directives) -> bool:
     return not given.listeners and not given.above.get("port") and not given.above.get("bind_address")
 
 
-def _listeners(given: Directives, made: Path) -> list[Section]:
+def _listeners(given: Directives, made: str) -> list[Section]:
     """The listeners that Mosquitto 2.0 opens: those named, a default one for what stands above them, or loopback."""
     if given.above.lines:
         return [*given.listeners, _default_listener(given.above)]
@@ -199,7 +200,7 @@ def _has_loopback6() -> bool:
     return True
 
 
-def _section(name: str, value: str, lines: dict[str, str], made: Path) -> Section:
+def _section(name: str, value: str, lines: dict[str, str], made: str) -> Section:
     return Section(Line(made, 0, name, value), [Line(made, 0, each, text) for each, text in lines.items()])
 
 
@@ -224,7 +225,7 @@ def _write(path: Path, data: bytes, broker: Account) -> None:
 def _check_rights(folder: OperatorFolder, found: Directives, derived: Configuration, broker: Account) -> None:
     """The broker's user must read its files, and write where it keeps things: it is that user before it opens them.
 
-    Raises BrokerError.
+    Raises BrokerError, ConfigurationError.
     """
     for path in derived.named:
         if path != folder.settings and not broker.may(path, os.R_OK):

@@ -1,336 +1,39 @@
-"""mosquitto.conf(5), as Mosquitto 2.0 and 2.1 read it: every directive by the section that it belongs to.
-
-Invariant: what is read here is what the broker reads. So a line ends at a line feed and nowhere else, a comment is a
-`#` in the first column, a directive ends at the first space, and every file begins outside any listener, bridge and
-plugin, the included ones too. What is not known, or could mean two things, is refused by file and line.
-"""
+"""Reads the files of a mosquitto.conf; what they say is `core/directive.py`'s."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
-from sigillo.broker.error import BrokerError
-
-MAX_PACKET_SIZE = 268_304_383
-"""A message of more bytes and its mark could fit no packet: its subscriber would never get past it."""
-
-_MAX_FILE = 2**20
-_BLANKS = " \t\v\f\r"
-_PLUGINS = frozenset({"plugin", "auth_plugin", "global_plugin", "plugin_load"})
-_PLUGIN_OPTIONS = ("plugin_opt_", "auth_opt_", "auth_plugin_deny_special_chars")
-_BROKER = frozenset(
-    """acl_file allow_anonymous allow_duplicate_messages allow_zero_length_clientid auto_id_prefix autosave_interval
-    autosave_on_changes check_retain_source connection_messages enable_control_api global_max_clients
-    global_max_connections log_dest log_facility log_timestamp log_timestamp_format log_type max_inflight_bytes
-    max_inflight_messages max_keepalive max_packet_size max_queued_bytes max_queued_messages
-    message_size_limit packet_buffer_size password_file per_listener_settings persistence persistence_file
-    persistence_location persistent_client_expiration pid_file psk_file queue_qos0_messages retain_available
-    retain_expiry_interval retained_persistence retry_interval set_tcp_nodelay sys_interval upgrade_outgoing_qos user
-    websockets_headers_size websockets_log_level""".split()  # noqa: SIM905  # words read best as words
-)
-_LISTENER = frozenset(
-    """accept_protocol_versions bind_interface cafile capath certfile ciphers ciphers_tls1.3 crlfile dhparamfile
-    disable_client_cert_date_checks enable_proxy_protocol http_dir keyfile listener_allow_anonymous
-    listener_auto_id_prefix max_connections max_qos max_topic_alias max_topic_alias_broker maximum_qos mount_point
-    protocol proxy_protocol_v2_require_tls psk_hint require_certificate socket_domain tls_version
-    use_identity_as_username use_subject_as_username use_username_as_clientid websockets_origin""".split()  # noqa: SIM905
-)
-_BRIDGE = frozenset(
-    """address addresses bridge_alpn bridge_attempt_unsubscribe bridge_bind_address bridge_cafile bridge_capath
-    bridge_certfile bridge_ciphers bridge_ciphers_tls1.3 bridge_identity bridge_insecure bridge_keyfile
-    bridge_max_packet_size bridge_max_topic_alias bridge_outgoing_retain bridge_protocol_version bridge_psk
-    bridge_receive_maximum bridge_reload_type bridge_require_ocsp bridge_session_expiry_interval bridge_tcp_keepalive
-    bridge_tcp_user_timeout bridge_tls_use_os_certs bridge_tls_version cleansession clientid idle_timeout
-    keepalive_interval local_cleansession local_clientid local_password local_username notification_topic notifications
-    notifications_local_only password remote_clientid remote_password remote_username restart_timeout round_robin
-    start_type threshold topic try_private username""".split()  # noqa: SIM905
-)
-REFUSED = {
-    "clientid_prefixes": "it would shut out the archive; Mosquitto drops it too, use an access list",
-    "memory_limit": (
-        "Mosquitto 2.0's count of its own memory grows with every property that a plugin adds, and never falls: in "
-        "time it would refuse everybody; bound the broker from outside (systemd: MemoryMax=)"
-    ),
-    "tls_engine": "a key inside an engine is no file that could be measured; name PEM files",
-    "tls_engine_kpass_sha1": "a key inside an engine is no file that could be measured; name PEM files",
-    "tls_keyform": "a key inside an engine is no file that could be measured; name PEM files",
-}
-"""Directives that Mosquitto knows and that have no place here, and why."""
-
-FILES = frozenset(
-    {"acl_file", "password_file", "psk_file", "cafile", "certfile", "keyfile", "crlfile", "dhparamfile"}
-    | {"bridge_cafile", "bridge_certfile", "bridge_keyfile"}
-)
-FOLDERS = frozenset({"capath", "bridge_capath"})
-"""Whose every file the broker may read."""
-OTHER_PATHS = frozenset({"pid_file", "persistence_location", "http_dir"})
+from sigillo.broker.error import BrokerError, configuration_refused
+from sigillo.core.directive import MAX_SIZE, Directives, Line, decode_directives, included
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One directive, and where it stands. `value`: the rest of its line, without blanks around it; `number`: 0 where
-    Sigillo adds it to *file*."""
-
-    file: Path
-    number: int
-    name: str
-    value: str
-
-    def refuse(self, reason: str) -> BrokerError:
-        """The error that names file, line and directive."""
-        line = f"line {self.number}: " if self.number else ""
-        return BrokerError(f"{self.file}: {line}`{self.name[:60]}` {reason}")
-
-    @property
-    def words(self) -> list[str]:
-        """The value's words: Mosquitto parts them at spaces only."""
-        return [word for word in self.value.split(" ") if word]
-
-    @property
-    def is_on(self) -> bool:
-        """The value of a switch. Raises BrokerError where it is none."""
-        word = self.words[0]
-        if word not in ("true", "1", "false", "0"):
-            raise self.refuse("must be true or false")
-        return word in ("true", "1")
-
-    @property
-    def count(self) -> int:
-        """The value of a number, 0 or more. Raises BrokerError where it is none."""
-        word = self.words[0]
-        if not (word.isascii() and word.isdigit() and len(word) < 20):
-            raise self.refuse("must be a number")
-        return int(word)
-
-    def encode(self) -> str:
-        """The line of a file."""
-        return f"{self.name} {self.value}"
-
-
-@dataclass(slots=True)
-class Section:
-    """Directives that belong together under `head` (a listener, a connection, a plugin; None: the broker's own)."""
-
-    head: Line | None = None
-    lines: list[Line] = field(default_factory=list)
-
-    def get(self, name: str) -> Line | None:
-        """The last line of this name, which is the one that counts."""
-        return next((line for line in reversed(self.lines) if line.name == name), None)
-
-    def is_on(self, name: str) -> bool:
-        """A switch, off where it is not named. Raises BrokerError."""
-        line = self.get(name)
-        return line is not None and line.is_on
-
-    def encode(self) -> list[str]:
-        """Its lines in a file."""
-        return [line.encode() for line in ([self.head] if self.head else []) + self.lines]
-
-
-@dataclass(slots=True)
-class Directives:
-    """A whole configuration. `above`: a listener's directives above any listener, which make a default one."""
-
-    broker: Section = field(default_factory=Section)
-    above: Section = field(default_factory=Section)
-    listeners: list[Section] = field(default_factory=list)
-    bridges: list[Section] = field(default_factory=list)
-    plugins: list[Section] = field(default_factory=list)
-
-    def sections(self) -> Iterator[Section]:
-        """All of them, in the order in which they can stand in one file."""
-        yield from (*self.plugins, self.broker, self.above, *self.listeners, *self.bridges)
-
-    def lines(self) -> Iterator[Line]:
-        """Every line, heads too."""
-        for section in self.sections():
-            if section.head:
-                yield section.head
-            yield from section.lines
-
-    def encode(self) -> bytes:
-        """One file that means the same."""
-        return "\n".join(
-            ["\n".join(section.encode()) for section in self.sections() if section.encode()] + [""]
-        ).encode()
-
-
+@configuration_refused()
 def read_directives(path: Path, include_folder: Path | None = None) -> Directives:
     """The configuration in the file *path*, with what its `include_dir` lines bring in.
 
     *include_folder*: where a relative `include_dir` starts; None: there must be none. Raises BrokerError.
     """
-    found = Directives()
-    _read_file(path, found, include_folder)
-    line = found.broker.get("per_listener_settings")
-    if line and line.is_on:
-        raise line.refuse(
-            "must be false: with it a plugin sees one listener only. Mosquitto 2.1 has listener_allow_anonymous and "
-            "plugin_use for what differs between listeners"
-        )
-    return found
+
+    def include(line: Line) -> Iterator[tuple[str, bytes]]:
+        assert include_folder is not None  # else there is no include
+        folder = include_folder / line.value
+        try:
+            names = [file.name for file in folder.iterdir()]
+        except OSError as error:
+            raise line.refuse(f"{folder}: {error.strerror}") from None
+        return ((str(folder / name), _content(folder / name)) for name in included(names))
+
+    return decode_directives(str(path), _content(path), None if include_folder is None else include)
 
 
-def plugin_path(plugin: Section) -> str:
-    """Path of a plugin. Raises BrokerError where there is none."""
-    assert plugin.head is not None  # every plugin's section begins with its line
-    path = plugin.head.value
-    if plugin.head.name == "plugin_load":
-        path = path.partition(" ")[2].lstrip(" ")
-    if not path:
-        raise plugin.head.refuse("names no file")
-    return path
-
-
-def listener_address(listener: Section) -> tuple[int, str]:
-    """Port and host of a listener's section; the host is empty where it listens on all; for port 0 it is a path.
-
-    Raises BrokerError.
-    """
-    assert listener.head is not None  # every listener's section begins with its line
-    words = listener.head.words
-    host = words[1] if len(words) > 1 and not words[1].startswith("#") else ""
-    port = listener.head.count
-    if port >= 2**16 or (port == 0 and not host):
-        raise listener.head.refuse("must be a port and an address, or 0 and the path of a socket")
-    return port, host
-
-
-@dataclass(slots=True)
-class _Position:
-    """The sections that a file's next lines belong to."""
-
-    listener: Section | None = None
-    bridge: Section | None = None
-    plugin: Section | None = None
-
-
-def _read_file(path: Path, found: Directives, include_folder: Path | None, *, included: bool = False) -> None:
-    at = _Position()
-    for line in _lines(path):
-        if line.name != "include_dir":
-            _place(line, at, found)
-        elif included or include_folder is None:
-            raise line.refuse("has no place here: it counts in the main file of an own configuration only (--conf)")
-        else:
-            for file in _included(line, include_folder):
-                _read_file(file, found, include_folder, included=True)
-
-
-def _place(line: Line, at: _Position, found: Directives) -> None:
-    if line.name in REFUSED:
-        raise line.refuse(f"has no place here: {REFUSED[line.name]}")
-    if line.name == "listener":
-        at.listener = Section(line)
-        found.listeners.append(at.listener)
-    elif line.name == "connection":
-        at.bridge = Section(line)
-        found.bridges.append(at.bridge)
-    elif line.name in _PLUGINS:
-        at.plugin = Section(line)
-        found.plugins.append(at.plugin)
-    elif line.name == "plugin_use":
-        at.plugin = _loaded(line, found)
-        _inside(at.listener, "listener", line)
-    elif line.name.startswith(_PLUGIN_OPTIONS):
-        _inside(at.plugin, "plugin", line)
-    elif line.name in ("port", "bind_address") and at.listener:
-        raise line.refuse(
-            "below a listener means one thing to Mosquitto 2.0 and another to 2.1; write `listener PORT ADDRESS`"
-        )
-    elif line.name in _LISTENER or line.name in ("port", "bind_address"):
-        (at.listener or found.above).lines.append(line)
-    elif line.name in _BRIDGE:
-        _inside(at.bridge, "connection", line)
-    elif line.name in _BROKER:
-        found.broker.lines.append(line)
-    else:
-        raise line.refuse("is not known: the epoch statement could not speak for it")
-
-
-def _inside(section: Section | None, kind: str, line: Line) -> None:
-    if section is None:
-        raise line.refuse(f"has no place here: there is no `{kind}` above it in this file")
-    section.lines.append(line)
-
-
-def _loaded(line: Line, found: Directives) -> Section:
-    for plugin in found.plugins:
-        if plugin.head and plugin.head.name == "plugin_load" and plugin.head.words[0] == line.value:
-            return plugin
-    raise line.refuse("names no plugin that is loaded above it")
-
-
-def _included(line: Line, folder: Path) -> list[Path]:
-    """The files of an `include_dir`, in Mosquitto's order: as if all were capitals, capitals first where that ties."""
-    directory = folder / line.value
-    try:
-        names = [file.name for file in directory.iterdir() if file.name.endswith(".conf") and len(file.name) > 5]
-    except OSError as error:
-        raise line.refuse(f"{directory}: {error.strerror}") from None
-    return [directory / name for name in sorted(names, key=_order)]
-
-
-def _order(name: str) -> list[tuple[int, int]]:
-    """As Mosquitto compares names: letter by letter, as capitals first and as they are second; bytes are signed."""
-    letters = [byte - 256 if byte > 127 else byte for byte in os.fsencode(name)]
-    return [(letter - 32 if 97 <= letter <= 122 else letter, letter) for letter in letters]
-
-
-def _lines(path: Path) -> Iterator[Line]:
-    for number, text in enumerate(_text(path).split("\n"), start=1):
-        if text.startswith("#"):
-            continue
-        name, _, value = text.rstrip("\r").lstrip(" ").partition(" ")
-        if not name:
-            continue
-        line = Line(path, number, name, value.strip(_BLANKS))
-        if not line.value:
-            raise line.refuse("has no value" if name.isprintable() and name.isascii() else "is no directive")
-        yield line
-
-
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
+    """As much of it as a configuration may have, and one byte."""
     if path.exists() and not path.is_file():
         raise BrokerError(f"{path}: is a folder or a device, not the file of a configuration")
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
+            return file.read(MAX_SIZE + 1)
     except OSError as error:
         raise BrokerError(f"{path}: {error.strerror}; put it back, or name the right one") from None
-    if len(data) > _MAX_FILE:
-        raise BrokerError(f"{path}: is larger than {_MAX_FILE} bytes: no configuration of Mosquitto")
-    if b"\0" in data:
-        raise BrokerError(f"{path}: has zero bytes in it: no configuration of Mosquitto")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise BrokerError(f"{path}: is not UTF-8 (byte {error.start})") from None
-
-
-Absolute = Callable[[str], str]
-
-
-def with_paths(section: Section, absolute: Absolute) -> Section:
-    """The section with every path in it changed by *absolute*."""
-    return Section(
-        section.head and _with_path(section.head, absolute), [_with_path(line, absolute) for line in section.lines]
-    )
-
-
-def _with_path(line: Line, absolute: Absolute) -> Line:
-    value = line.value
-    if line.name in FILES | FOLDERS | OTHER_PATHS or line.name in _PLUGINS - {"plugin_load"}:
-        value = absolute(value)
-    elif line.name == "plugin_load":
-        name, _, path = value.partition(" ")
-        value = f"{name} {absolute(path.lstrip(' '))}"
-    elif line.name == "log_dest" and line.words[0] == "file":
-        value = f"file {absolute(value[4:].strip(_BLANKS))}"
-    elif line.name == "listener" and line.count == 0 and len(line.words) > 1:
-        value = f"0 {absolute(line.words[1])}"
-    return Line(line.file, line.number, line.name, value)

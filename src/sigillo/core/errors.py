@@ -58,6 +58,18 @@ class AttestationError(SigilloError):
         self.reason = reason
 
 
+class ConfigurationError(SigilloError):
+    """A mosquitto.conf, or what it names, cannot be read or does not say what it has to (exit code 2).
+
+    `where` is the file and, where it is about one, the line; `reason` names the directive and what would do.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
 class PolicyError(SigilloError):
     """A policy cannot be used; `field` is the key in the file that its author has to change (exit code 2)."""
 
