@@ -13,6 +13,7 @@ from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
 from sigillo.core.endorsement import EndorsementRoot
 from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.rule import DEFAULT_RULES, RULES
 from sigillo.core.table import Table, decode_name, quote
 
 KEY_NAME_SIZE: Final = 34
@@ -50,6 +51,8 @@ class AttesterTrust:
 class AttestationTrust:
     """Empty: no TPM is believed, and nothing is above the level "declared".
 
+    *rules*: what a launch has to keep (spec/rule.md); under *unsafe_any_configuration* none of them is asked for.
+
     Raises PolicyError where a name, a key or an operator occurs twice, or an EK is pinned that nobody can vouch for.
     """
 
@@ -57,6 +60,8 @@ class AttestationTrust:
     registrars: tuple[RegistrarTrust, ...] = ()
     attesters: tuple[AttesterTrust, ...] = ()
     allow_software: bool = False
+    rules: tuple[str, ...] = DEFAULT_RULES
+    unsafe_any_configuration: bool = False
 
     def __post_init__(self) -> None:
         _once("tpm_maker", "name", [maker.name for maker in self.makers])
@@ -87,12 +92,12 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     makers = _each(top, "tpm_maker", _maker)
     registrars = _each(top, "registrar", _registrar)
     attesters = _each(top, "attester", _attester)
-    allow_software = False
-    if top.has("attestation"):
-        table = Table(top.take("attestation", dict), "attestation")
-        allow_software = table.take("allow_software", bool, False)
-        table.end()
-    return AttestationTrust(makers, registrars, attesters, allow_software)
+    table = Table(top.take("attestation", dict, {}), "attestation")
+    rules = _rules(table) if table.has("rules") else DEFAULT_RULES
+    allow_software = table.take("allow_software", bool, False)
+    any_configuration = table.take("unsafe_any_configuration", bool, False)
+    table.end()
+    return AttestationTrust(makers, registrars, attesters, allow_software, rules, any_configuration)
 
 
 def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
@@ -112,8 +117,11 @@ def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
         else:
             yield f"endorsement_key = [{', '.join(quote(key.hex()) for key in attester.endorsement_keys)}]"
             yield f"identity = {quote(attester.identity)}"
-    if trust.allow_software:
-        yield from ("", "[attestation]", "allow_software = true")
+    settings = [] if trust.rules == DEFAULT_RULES else [f"rules = [{', '.join(map(quote, trust.rules))}]"]
+    settings += ["allow_software = true"] if trust.allow_software else []
+    settings += ["unsafe_any_configuration = true"] if trust.unsafe_any_configuration else []
+    if settings:
+        yield from ("", "[attestation]", *settings)
 
 
 def _each(top: Table, name: str, read: Callable[[Table], T]) -> tuple[T, ...]:
@@ -156,6 +164,17 @@ def _attester(table: Table) -> AttesterTrust:
         identity = decode_name(table.take("identity", str, operator), table.name("identity"))
     table.end()
     return AttesterTrust(operator, keys, software, endorsed, identity)
+
+
+def _rules(table: Table) -> tuple[str, ...]:
+    rules = table.take("rules", list)
+    for rule in rules:
+        if rule not in RULES:
+            raise PolicyError(table.name("rules"), f"each must be one of {', '.join(RULES)}")
+    _once(table.name("rules"), "value", rules)
+    if not rules:
+        raise PolicyError(table.name("rules"), "is empty; leave it out, or say unsafe_any_configuration = true")
+    return tuple(rule for rule in RULES if rule in rules)
 
 
 def _hex(table: Table, name: str, form: re.Pattern[str], what: str) -> tuple[bytes, ...]:

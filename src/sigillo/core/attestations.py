@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from sigillo.core import step, step_attested
-from sigillo.core.attestation_trust import AttesterTrust
-from sigillo.core.attested import UNMEASURED, LaunchParts, Vouched
+from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust
+from sigillo.core.attested import UNMEASURED, Launch, LaunchParts, Vouched, appraise_launch
 from sigillo.core.decoded import DecodedAttestation, DecodedClosure, DecodedLaunchLog, DecodedRegistration
+from sigillo.core.errors import VerificationError
+from sigillo.core.evidence_line import ConfigurationLine
 from sigillo.core.ledger import Ledger
 from sigillo.core.policy import Policy
 from sigillo.core.quote import Quote
@@ -22,6 +24,7 @@ from sigillo.core.trusted import SelfSignedStatement, VerifiedStatement
 MAX_GROUPS = 4096
 UNATTESTED = "missing.allow_unattested"
 ALLOW_SOFTWARE = "attestation.allow_software"
+ANY_CONFIGURATION = "attestation.unsafe_any_configuration"
 NO_HARDWARE = "no hardware vouches for what ran"
 NO_LAUNCH_LOG = "nothing but the operator's statement says what was launched"
 NOTHING_ATTESTED = "nothing attests what made these marks"
@@ -66,6 +69,10 @@ class Attestations:
         self._parts = LaunchParts()
         self._epoch: _Epoch | None = None
         self._cut = True
+
+    def text(self, line: ConfigurationLine) -> None:
+        """The text of a configuration file, for the epochs below."""
+        self._parts.add_text(line.name, line.text)
 
     def part(self, decoded: DecodedRegistration | DecodedClosure | DecodedLaunchLog) -> None:
         """A shared part, for the epochs below."""
@@ -125,10 +132,22 @@ class Attestations:
 
     def _launch(self, epoch: _Epoch, own: SelfSignedStatement, quote: Quote) -> None:
         passed, launch = self._run.attempt(step_attested.check_launch, own, quote, self._parts)
-        if launch and epoch.vouched:
+        epoch.sound = epoch.sound and passed
+        if launch and epoch.vouched and self._policy:
             self._ledger.ran(22)
             epoch.launched = True
-        epoch.sound = epoch.sound and passed
+            self._judge(epoch, launch, self._policy.attestation)
+
+    def _judge(self, epoch: _Epoch, launch: Launch, trust: AttestationTrust) -> None:
+        """Step 22: by the rules of the policy."""
+        violations = appraise_launch(launch, trust)
+        for violation in violations:
+            self._ledger.failed(VerificationError(22, f"rule {violation.rule}: {violation.reason}"))
+        epoch.sound = epoch.sound and not violations
+        if trust.unsafe_any_configuration:
+            self._ledger.relaxed(ANY_CONFIGURATION)
+        elif not violations:
+            self._ledger.noted(22, f"the configuration keeps {', '.join(trust.rules)}")
 
     def mark(self, line: int | None, index: int | None) -> None:
         """A mark of this epoch that its key signed waits for the quote behind it."""

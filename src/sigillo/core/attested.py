@@ -5,7 +5,8 @@ The same for evidence from the log and for the answer to a challenge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,8 +14,9 @@ from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust, Regi
 from sigillo.core.endorsement import EndorsementRoot, SignedRegistration, verify_endorsement, verify_registration
 from sigillo.core.errors import AttestationError, DecodeError
 from sigillo.core.event_log import EventLog
-from sigillo.core.launch import Closure, Launched, check_statement, read_launches
+from sigillo.core.launch import Closure, Launched, Role, check_statement, read_launches
 from sigillo.core.quote import Quote
+from sigillo.core.rule import Violation, appraise_configuration
 from sigillo.core.statement import AttesterKind, EpochStatement
 from sigillo.core.tpm import AttestationKey
 
@@ -34,11 +36,19 @@ class Vouched:
 
 @dataclass(slots=True)
 class LaunchParts:
-    """What a file, or an answer, has of launches: closures by object hash, launches by epoch id, registrations."""
+    """What a file, or an answer, has of launches: closures by object hash, launches by epoch id, registrations.
+
+    *texts*: of configuration files, by name and SHA-256.
+    """
 
     closures: dict[bytes, Closure] = field(default_factory=dict)
     launches: dict[bytes, Launched] = field(default_factory=dict)
+    texts: dict[tuple[str, bytes], str] = field(default_factory=dict)
     registrations: list[SignedRegistration] = field(default_factory=list)
+
+    def add_text(self, name: str, text: str) -> None:
+        """The text of a configuration file; it counts where a closure has its hash under this name."""
+        self.texts[name, hashlib.sha256(text.encode()).digest()] = text
 
     def add_log(self, log: EventLog) -> None:
         """The launches of a log. Raises AttestationError, DecodeError where it is not one of launches alone."""
@@ -120,10 +130,14 @@ def _endorsement_root(signed: SignedRegistration, attester: AttesterTrust, trust
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What the launcher said that it started for an epoch, as the quoted PCR 13 has it."""
+    """What the launcher said that it started for an epoch, as the quoted PCR 13 has it.
+
+    *texts*: of the configuration files of the closure, by name; None where it is not shown.
+    """
 
     launched: Launched
     closure: Closure
+    texts: Mapping[str, str | None]
 
 
 def verify_launched(statement: EpochStatement, epoch_id: bytes, quote: Quote, parts: LaunchParts) -> Launch | None:
@@ -144,4 +158,12 @@ def verify_launched(statement: EpochStatement, epoch_id: bytes, quote: Quote, pa
     check_statement(closure, statement)
     if launched.event.environment:
         raise AttestationError("the broker was launched with an environment")
-    return Launch(launched, closure)
+    texts = {m.name: parts.texts.get((m.name, m.digest)) for m in closure.members if m.role is Role.CONFIGURATION}
+    return Launch(launched, closure, texts)
+
+
+def appraise_launch(launch: Launch, trust: AttestationTrust) -> tuple[Violation, ...]:
+    """The rules of the policy that the launch breaks."""
+    if trust.unsafe_any_configuration:
+        return ()
+    return appraise_configuration(launch.texts, launch.launched.event.command, trust.rules)

@@ -51,6 +51,7 @@ CONSEQUENCES = {
     "missing.allow_no_beacon": "nothing says after what these messages were signed",
     "missing.allow_unattested": "nothing attests what made these marks",
     "attestation.allow_software": "a software TPM: whoever has root where it runs can make it say anything",
+    "attestation.unsafe_any_configuration": "nothing says that the broker was configured as it should be",
     "missing.allow_not_rebuilt": "too few others made this broker's programs again from their source",
     "operator.unsafe_any_build": "nothing says which broker software marked these messages",
 }

@@ -229,6 +229,7 @@ class Policy:
             "missing.allow_not_rebuilt": self.missing.allow_not_rebuilt,
             "missing.allow_unattested": self.missing.allow_unattested,
             "attestation.allow_software": self.attestation.allow_software,
+            "attestation.unsafe_any_configuration": self.attestation.unsafe_any_configuration,
             "operator.unsafe_any_build": any(operator.unsafe_any_build for operator in self.operators),
         }
         return tuple(name for name, is_given in given.items() if is_given)

@@ -35,7 +35,7 @@ from sigillo.core.decoded import (
 )
 from sigillo.core.epoch import SignedStatement
 from sigillo.core.errors import MerkleError, VerificationError
-from sigillo.core.evidence_line import Header, Line, MessageLine, NumberedLine, Skip, StopLine
+from sigillo.core.evidence_line import ConfigurationLine, Header, Line, MessageLine, NumberedLine, Skip, StopLine
 from sigillo.core.history import Certificates, Contents, DeviceCounter, LastMark, Principal
 from sigillo.core.inclusion import Inclusion, Logged
 from sigillo.core.ledger import Ledger
@@ -158,6 +158,8 @@ class _Walk:
         elif isinstance(line, Header) and line.log:
             self._log, self._ledger.has_log = Inclusion(), True
             self._third.stops = self._log.stops
+        elif isinstance(line, ConfigurationLine):
+            self._attestations.text(line)
 
     def certificate(self, decoded: DecodedCertificate) -> None:
         """For step 9: keep it for the messages of its device. One that does not count fails those that need it."""
