@@ -66,7 +66,10 @@ class ProcessView:
         """The list of mappings as the kernel writes it; empty once the process has ended, or runs another program."""
         with open(self.maps, encoding="utf-8", errors="surrogateescape", closefd=False) as file:
             file.seek(0)
-            return file.read()
+            try:
+                return file.read()
+            except ProcessLookupError:
+                return ""
 
     def state(self) -> ProcessState:
         """What the process may do now. Raises BrokerError where that is not one answer, or cannot be seen."""
