@@ -14,7 +14,7 @@ from sigillo.broker.error import BrokerError
 from sigillo.core.launch import Closure, Role
 
 _LINE: Final = re.compile(r"([0-9a-f]+)-[0-9a-f]+ (\S{4}) [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+) (\d+) *(.*)")
-_KERNELS: Final = ("[vdso]", "[vsyscall]")
+_KERNELS: Final = ("[vdso]", "[vsyscall]", "[sigpage]", "[vectors]")  # the last two: 32-bit Arm
 _NO_FILE: Final = "0"
 
 
