@@ -17,7 +17,8 @@ def appraise_process(state: ProcessState, rules: Collection[str]) -> tuple[Viola
     """
     unknown = sorted(set(rules) - set(PROCESS_RULES))
     if unknown:
-        raise PolicyError("rules", f"{unknown[0]!r} is no process rule; there are {', '.join(PROCESS_RULES)}")
+        reason = f"{unknown[0]!r} is no process rule; there are {', '.join(PROCESS_RULES)}"
+        raise PolicyError("attestation.rules", reason)
     found = ((name, _CHECKS[name](state)) for name in PROCESS_RULES if name in rules)
     return tuple(Violation(name, reason) for name, reason in found if reason)
 
