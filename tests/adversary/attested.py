@@ -18,6 +18,7 @@ from sigillo.core.policy import Policy
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.statement import Attester, AttesterKind
 from sigillo.core.verdict import Verdict
+from tests.vector.sample_tpm import PROCESS
 
 from .broker import HASHES, alone
 from .log import LoggedStory
@@ -91,7 +92,7 @@ class AttestedStory(LoggedStory):
             "attester": Attester(AttesterKind.TPM, self.tpm.key.name),
         }
         epoch = self.broker.start(**{**stated, **lies})
-        self.measure(EpochEvent(epoch.epoch_id))
+        self.measure(EpochEvent(epoch.epoch_id, PROCESS))
         self.quote()
 
     def quote(self, checkpoint: Checkpoint | None = None) -> None:

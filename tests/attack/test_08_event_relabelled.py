@@ -22,7 +22,7 @@ from sigillo.core.quote import LAUNCH_PCR
 
 from ..vector.accept_tpm import BOOT, hashed
 from ..vector.key import filler
-from ..vector.sample_tpm import LAUNCHES
+from ..vector.sample_tpm import LAUNCHES, PROCESS
 
 ROOTKIT = LoggedEvent(4, 0x8000_0003, filler("a boot loader of the attacker's"), b"")
 
@@ -78,7 +78,7 @@ def test_a_launch_cannot_be_hidden_under_another_type(kind: int) -> None:
 
 
 def test_a_launch_event_told_with_other_data_is_refused() -> None:
-    other = encode_launch_event(EpochEvent(filler("the epoch that they wanted")))
+    other = encode_launch_event(EpochEvent(filler("the epoch that they wanted"), PROCESS))
     told = (*LAUNCHES[:2], dataclasses.replace(LAUNCHES[2], data=other.data))
     assert replay(told) == replay(LAUNCHES), "which is the attack"
     assert hashlib.sha256(other.data).digest() != LAUNCHES[2].digest

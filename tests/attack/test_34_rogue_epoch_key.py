@@ -15,7 +15,7 @@ from ..adversary.tpm import LyingTpm
 from ..vector.accept_tpm import launched
 from ..vector.key import filler
 from ..vector.sample import EPOCH_ID
-from ..vector.sample_tpm import LAUNCH, LAUNCHES
+from ..vector.sample_tpm import LAUNCH, LAUNCHES, PROCESS
 
 ROGUE = filler("epoch id of a rogue key")
 
@@ -38,14 +38,14 @@ def test_a_quote_for_the_rogue_epoch_has_no_event_of_it() -> None:
 
 
 def test_a_second_epoch_under_the_same_launch_is_refused() -> None:
-    tpm, event = launched(), encode_launch_event(EpochEvent(ROGUE))
+    tpm, event = launched(), encode_launch_event(EpochEvent(ROGUE, PROCESS))
     tpm.extend(LAUNCH_PCR, [event.digest])
     with pytest.raises(AttestationError, match="without a launch of its own"):
         launched_epoch((*LAUNCHES, event), quoted(tpm, ROGUE))
 
 
 def test_leaving_the_honest_epoch_out_of_the_log_does_not_replay() -> None:
-    tpm, event = launched(), encode_launch_event(EpochEvent(ROGUE))
+    tpm, event = launched(), encode_launch_event(EpochEvent(ROGUE, PROCESS))
     tpm.extend(LAUNCH_PCR, [event.digest])
     with pytest.raises(AttestationError, match="does not lead"):
         launched_epoch((*LAUNCHES[:2], event), quoted(tpm, ROGUE))
@@ -54,6 +54,6 @@ def test_leaving_the_honest_epoch_out_of_the_log_does_not_replay() -> None:
 def test_a_launcher_that_lies_is_not_seen_here() -> None:
     """What level "launched" does not show: a launch event of the honest closure, and another broker. It replays."""
     tpm = LyingTpm()
-    lie = (encode_launch_event(LAUNCH), encode_launch_event(EpochEvent(ROGUE)))
+    lie = (encode_launch_event(LAUNCH), encode_launch_event(EpochEvent(ROGUE, PROCESS)))
     tpm.extend(LAUNCH_PCR, [event.digest for event in lie])
     assert launched_epoch(lie, quoted(tpm, ROGUE)) == ROGUE

@@ -31,6 +31,7 @@ from sigillo.log.store import StoreReader
 
 from ..log.operator import Operator, check
 from ..vector.key import filler
+from ..vector.sample_tpm import PROCESS
 from . import rig
 
 LOCKED_OUT = bytes.fromhex("8001 0000000a 00000921")
@@ -52,7 +53,7 @@ class Run:
         folder.attestation.mkdir()
         launches = LaunchLog.open(folder.launch_log, tpm)
         launches.append(LaunchEvent(1, filler("closure"), ("/usr/sbin/mosquitto",)))
-        launches.append(EpochEvent(epoch.epoch_id))
+        launches.append(EpochEvent(epoch.epoch_id, PROCESS))
         self.events: list[Event] = []
         self.epoch = QuotedEpoch(1, epoch.epoch_id, Attester.open(tpm).key.name)
         self.quoting = Quoting(folder, software_tpm.socket_of(tpm_folder), self.epoch, INTERVAL_S, self.events.append)

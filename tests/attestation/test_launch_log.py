@@ -19,7 +19,7 @@ from sigillo.core.quote import LAUNCH_PCR
 
 from ..vector.key import filler
 from ..vector.sample import EPOCH_ID
-from ..vector.sample_tpm import LAUNCH, LAUNCHES, OPENING
+from ..vector.sample_tpm import LAUNCH, LAUNCHES, OPENING, PROCESS
 from . import rig
 
 
@@ -40,7 +40,7 @@ def test_launches_go_on_over_restarts_of_the_launcher(tpm: Tpm, tmp_path: Path) 
     for number in (1, 2, 3):
         log = LaunchLog.open(tmp_path / "log", tpm)
         log.append(LaunchEvent(number, filler(f"closure {number}"), ("/broker",)))
-        LaunchLog.open(tmp_path / "log", tpm).append(EpochEvent(filler(f"epoch {number}")))
+        LaunchLog.open(tmp_path / "log", tpm).append(EpochEvent(filler(f"epoch {number}"), PROCESS))
         found = launched(LaunchLog.open(tmp_path / "log", tpm), tpm)
         assert (found.epoch_id, found.launches) == (filler(f"epoch {number}"), number)
 
@@ -50,7 +50,7 @@ def test_a_reset_begins_a_new_log(tpm_folder: Path, tmp_path: Path) -> None:
         with rig.attester_of(tpm_folder) as (_, tpm):
             log = LaunchLog.open(tmp_path / "log", tpm)
             log.append(LAUNCH)
-            log.append(EpochEvent(EPOCH_ID))
+            log.append(EpochEvent(EPOCH_ID, PROCESS))
             assert launched(log, tpm).launches == 1
     (kept,) = (tmp_path / "launches").iterdir()
     assert kept.read_bytes() == (tmp_path / "log").read_bytes()  # the same two events, of a reset before
@@ -73,9 +73,10 @@ def test_an_event_that_was_logged_and_not_extended_never_was(tpm_folder: Path, t
         tpm = Tpm(rig.link_to(tpm_folder))
         LaunchLog.open(tmp_path / "log", tpm).append(LAUNCH)
         with pytest.raises(Crash):
-            LaunchLog.open(tmp_path / "log", Crashing(rig.link_to(tpm_folder))).append(EpochEvent(filler("lost")))
+            crashing = LaunchLog.open(tmp_path / "log", Crashing(rig.link_to(tpm_folder)))
+            crashing.append(EpochEvent(filler("lost"), PROCESS))
         log = LaunchLog.open(tmp_path / "log", tpm)
-        log.append(EpochEvent(EPOCH_ID))
+        log.append(EpochEvent(EPOCH_ID, PROCESS))
         assert launched(log, tpm).epoch_id == EPOCH_ID
 
 
@@ -92,7 +93,7 @@ def test_an_event_that_was_extended_is_in_the_log(tpm_folder: Path, tmp_path: Pa
             LaunchLog.open(tmp_path / "log", LateCrash(rig.link_to(tpm_folder))).append(LAUNCH)
         tpm = Tpm(rig.link_to(tpm_folder))
         log = LaunchLog.open(tmp_path / "log", tpm)
-        log.append(EpochEvent(EPOCH_ID))
+        log.append(EpochEvent(EPOCH_ID, PROCESS))
         assert launched(log, tpm).launches == 1
 
 
@@ -101,7 +102,7 @@ def test_a_pcr_that_somebody_else_extends_is_not_ours(tpm: Tpm, tmp_path: Path) 
     log.append(LAUNCH)
     tpm.extend(LAUNCH_PCR, filler("somebody"))
     with pytest.raises(TpmError, match="somebody else"):
-        log.append(EpochEvent(EPOCH_ID))
+        log.append(EpochEvent(EPOCH_ID, PROCESS))
     with pytest.raises(TpmError, match="somebody else"):
         LaunchLog.open(tmp_path / "log", tpm)
 
@@ -109,7 +110,7 @@ def test_a_pcr_that_somebody_else_extends_is_not_ours(tpm: Tpm, tmp_path: Path) 
 def test_a_log_that_was_lost_or_shortened_is_not_made_up_for(tpm: Tpm, tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = LaunchLog.open(path, tpm)
-    for event in (LAUNCH, EpochEvent(EPOCH_ID), LAUNCH):
+    for event in (LAUNCH, EpochEvent(EPOCH_ID, PROCESS), LAUNCH):
         log.append(event)
     whole = path.read_bytes()
     for shorter in (None, encode_event_log(LAUNCHES[1:]), encode_event_log(())):
@@ -130,5 +131,5 @@ def test_what_the_firmware_wrote_comes_first(tpm: Tpm, tmp_path: Path) -> None:
         LaunchLog.open(tmp_path / "log", tpm)
     log = LaunchLog.open(tmp_path / "log", tpm, before)
     log.append(LAUNCH)
-    LaunchLog.open(tmp_path / "log", tpm, before).append(EpochEvent(EPOCH_ID))
+    LaunchLog.open(tmp_path / "log", tpm, before).append(EpochEvent(EPOCH_ID, PROCESS))
     assert launched(LaunchLog.open(tmp_path / "log", tpm, before), tpm, before).launches == 1

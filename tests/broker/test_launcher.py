@@ -131,7 +131,7 @@ def run(
     plugin.start()
     try:
         with ours, log_of(folder) as log:
-            launch(plan(folder, settings), ours, log, events.append)
+            launch(plan(folder, settings), ours, ours, log, events.append)  # not measured: nothing is shown
     finally:
         plugin.join(30)
     return plugin, events

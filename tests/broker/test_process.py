@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -100,6 +102,49 @@ def test_a_program_gets_its_streams_and_environment_only(tmp_path: Path) -> None
     assert "HOME" not in said
     assert str(tmp_path) in said
     assert "['0', '1', '2', '3']" in said  # 3 is the listing
+
+
+def status(pid: int) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+):\t(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
+
+
+def test_a_program_runs_when_it_is_returned_with_nothing_left_to_gain(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    command = ["/bin/sh", "-c", "read -r line"]
+    child = start_program("program", OWN, command, environment={}, streams=(reader, 1), cwd=tmp_path)
+    try:
+        assert Path(f"/proc/{child.pid}/exe").resolve() == Path("/bin/sh").resolve()
+        said = status(child.pid)
+        assert said["NoNewPrivs"] == "1"
+        if os.geteuid() == 0:
+            assert [int(said[name], 16) for name in ("CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb")] == [0] * 5
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{child.pid}/limits").read_text())
+    finally:
+        os.close(writer)
+        os.close(reader)
+    wait(child)
+
+
+def test_a_program_that_cannot_run_is_returned_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = [str(tmp_path / "none")]
+    child = start_program("program", OWN, command, environment={}, streams=(0, 1), cwd=tmp_path)
+    assert os.waitstatus_to_exitcode(wait(child)) == FAILED
+    assert "none" in "".join(capfd.readouterr())
+
+
+@AS_ROOT
+def test_a_container_that_may_not_drop_capabilities_starts_programs(tmp_path: Path) -> None:
+    """Without CAP_SETPCAP: what stops a gain of rights is no_new_privs then."""
+
+    def state() -> int:
+        libc = ctypes.CDLL(None, use_errno=True)
+        header, none = (ctypes.c_uint32 * 2)(0x2008_0522, 0), (ctypes.c_uint32 * 6)()
+        assert libc.capset(header, none) == 0
+        null = os.open("/dev/null", os.O_RDWR)
+        child = start_program("inner", OWN, ["/bin/true"], environment={}, streams=(null, null), cwd=tmp_path)
+        return os.waitstatus_to_exitcode(wait(child))
+
+    assert answer("outer", OWN, state) == 0
 
 
 def test_how_a_child_ended_in_words() -> None:

@@ -29,7 +29,8 @@ from sigillo.core.quote import LAUNCH_PCR
 from ..vector.accept_tpm import BOOT, hashed, tagged
 from ..vector.key import digests, filler
 from ..vector.sample import EPOCH_ID, FIRST_FIELDS
-from ..vector.sample_tpm import CLOSURE, LAUNCH, LAUNCHES
+from ..vector.sample_tpm import CLOSURE, LAUNCH, LAUNCHES, PROCESS
+from .test_process_state import states
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=8)
 hashes = st.binary(min_size=32, max_size=32)
@@ -45,7 +46,7 @@ members = st.dictionaries(
 )
 
 
-@given(launches | st.builds(EpochEvent, hashes))
+@given(launches | st.builds(EpochEvent, hashes, states))
 def test_events_round_trip(event: LaunchEvent | EpochEvent) -> None:
     assert decode_launch_event(encode_launch_event(event)) == event
 
@@ -95,7 +96,7 @@ def test_what_the_firmware_wrote_has_to_be_in_the_boot_log() -> None:
             verified(events, known)
 
 
-@given(st.lists(st.sampled_from([*LAUNCHES, encode_launch_event(EpochEvent(filler("rogue")))]), max_size=7))
+@given(st.lists(st.sampled_from([*LAUNCHES, encode_launch_event(EpochEvent(filler("rogue"), PROCESS))]), max_size=7))
 def test_a_log_counts_exactly_where_it_ends_with_a_launch_and_its_epoch(events: list[LoggedEvent]) -> None:
     kinds = "".join("L" if isinstance(decode_launch_event(event), LaunchEvent) else "E" for event in events)
     good = kinds.endswith("LE") and "EE" not in kinds and not kinds.startswith("E")

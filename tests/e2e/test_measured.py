@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,19 +15,31 @@ import pytest
 from sigillo.attestation import software_tpm
 from sigillo.attestation.attester import Attester
 from sigillo.attestation.tpm import Tpm
-from sigillo.broker.account import REST_USER, find_account
+from sigillo.broker.account import REST_USER, find_account, own_account
 from sigillo.core.attestation import attested_entries, decode_attestation, verify_periodic
 from sigillo.core.decoded import DecodedAttestation, DecodedMessage, decode_objects
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedStatement, decode_statement
-from sigillo.core.launch import Closure, Launched, Role, check_statement, decode_closure, verify_launch_log
+from sigillo.core.launch import (
+    Closure,
+    Launched,
+    LaunchEvent,
+    Role,
+    check_statement,
+    decode_closure,
+    decode_launch_event,
+    decode_launch_log,
+    verify_launch_log,
+)
 from sigillo.core.note import LogKey
+from sigillo.core.process_rule import DEFAULT_PROCESS_RULES, appraise_process
 from sigillo.core.quote import LAUNCH_PCR, Quote, Subject
 from sigillo.log.public import PublicLog
 from sigillo.log.store import StoreReader
 
+from ..adversary.loader import loading_plugin
 from ..attestation import rig
-from .conftest import PATIENCE_S, Operator, Tracker, export, sigillo, trust
+from .conftest import PATIENCE_S, PLUGIN, Operator, Tracker, export, sigillo, trust
 
 
 @dataclass
@@ -90,6 +103,33 @@ def test_a_stranger_reads_what_was_launched(measured: Measured) -> None:
     assert {member.role for member in closure.members} == set(Role)
     said = measured.operator.log.read_text()
     assert Attester.open(Tpm(rig.link_to(measured.tpm))).key.name.hex() in said
+
+
+def test_the_epoch_says_what_the_brokers_process_was(measured: Measured) -> None:
+    measured.operator.start()
+    launched = measured.launched(measured.statement())
+    account = own_account() if os.geteuid() else find_account("mosquitto")
+    assert account is not None
+    state = launched.process
+    assert (state.uid, state.gid) == (account.uid, account.gid)
+    if os.geteuid() == 0:
+        assert state.groups == ()
+    assert (state.capabilities, state.no_new_privs, state.tracer) == (0, True, 0)
+    assert (state.dumpable, state.core_limit) == (False, (0, 0))
+    assert appraise_process(state, DEFAULT_PROCESS_RULES) == ()
+
+
+def test_a_broker_that_loads_what_was_not_measured_never_listens(measured: Measured, reachable_tmp: Path) -> None:
+    """Its plugin is a shell that loads the rest by itself; the launch stays without an epoch."""
+    operator = measured.operator
+    rest = Path(shutil.copy(PLUGIN, reachable_tmp / "rest.so"))
+    operator.options += ("--plugin", str(loading_plugin(reachable_tmp, rest)))
+    with pytest.raises(AssertionError, match=f"{rest}: mapped but not measured"):
+        operator.start()
+    events = decode_launch_log((operator.folder / "attestation/launch.log").read_bytes()).events
+    assert [type(decode_launch_event(event)) for event in events[-1:]] == [LaunchEvent]
+    assert "started" not in operator.log.read_text().replace("broker started", "")
+    assert "Traceback" not in operator.log.read_text()
 
 
 def test_marks_lie_between_two_quotes_and_each_epoch_has_its_own(measured: Measured) -> None:

@@ -11,6 +11,7 @@ from sigillo.core.epoch import configuration_hash
 from sigillo.core.event_log import EventType, LoggedEvent, decode_event_log, encode_event_log, replay
 from sigillo.core.ima import IMA_PCR
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, Member, Role, encode_closure, encode_launch_event
+from sigillo.core.process_state import UNLIMITED, ProcessState
 from sigillo.core.quote import LAUNCH_PCR, SELECTION, Subject
 from sigillo.core.tpm import decode_attest, decode_attestation_key
 from tests.adversary.tpm import LyingTpm
@@ -18,7 +19,7 @@ from tests.vector import accept_ima
 from tests.vector.file import Value, read_vector
 from tests.vector.key import Ed25519Key, filler
 from tests.vector.sample import EPOCH_ID, START_NS, U64_MAX
-from tests.vector.sample_tpm import CHALLENGED, CLOSING, CLOSURE, LAUNCH, LAUNCHES, OPENING, RECORDED
+from tests.vector.sample_tpm import CHALLENGED, CLOSING, CLOSURE, LAUNCH, LAUNCHES, OPENING, PROCESS, RECORDED
 
 Vector = dict[str, Value]
 REGISTRAR = Ed25519Key(filler("registrar"))
@@ -217,27 +218,60 @@ def closures() -> dict[str, Vector]:
     return made
 
 
+BAD_PROCESS = ProcessState(
+    uid=0,
+    gid=0,
+    groups=(0, 4, 2**32 - 1),
+    capabilities=2**41 - 1,
+    no_new_privs=False,
+    seccomp=2,
+    tracer=4711,
+    dumpable=True,
+    core_limit=(0, UNLIMITED),
+    ptrace_scope=3,
+)
+"""Well formed, and of a process that nobody should believe."""
+
+
 def launch_logs() -> dict[str, Vector]:
     """vectors/launch-log/accept."""
     once = LAUNCHES[1:]
     other = LaunchEvent(7, filler("closure 7"), ("/broker",), ("TZ=UTC",))
-    later = (*LAUNCHES, encode_launch_event(other), encode_launch_event(EpochEvent(filler("epoch 7"))))
+    epoch, bad_epoch = EpochEvent(EPOCH_ID, PROCESS), EpochEvent(filler("epoch 7"), BAD_PROCESS)
+    later = (*LAUNCHES, encode_launch_event(other), encode_launch_event(bad_epoch))
     return {
-        "swtpm": _launch_log(LAUNCHES, LAUNCH, EPOCH_ID, 2),
-        "first": _launch_log(once, LAUNCH, EPOCH_ID, 1),
-        "again": _launch_log(later, other, filler("epoch 7"), 3),
+        "swtpm": _launch_log(LAUNCHES, LAUNCH, epoch, 2),
+        "first": _launch_log(once, LAUNCH, epoch, 1),
+        "again": _launch_log(later, other, bad_epoch, 3),
     }
 
 
-def _launch_log(events: tuple[LoggedEvent, ...], last: LaunchEvent, epoch_id: bytes, launches: int) -> Vector:
+def _launch_log(events: tuple[LoggedEvent, ...], last: LaunchEvent, epoch: EpochEvent, launches: int) -> Vector:
     return {
         "log": encode_event_log(events),
         "pcr_13": replay(events)[LAUNCH_PCR],
-        "epoch_id": epoch_id,
+        "epoch_id": epoch.epoch_id,
         "epoch_number": last.epoch_number,
         "closure_hash": last.closure_hash,
         "launches": launches,
+    } | process_fields(epoch.process)
+
+
+def process_fields(state: ProcessState) -> Vector:
+    """A process state, field by field."""
+    fields: Vector = {
+        "user": state.uid,
+        "group": state.gid,
+        "groups": len(state.groups),
+        "capabilities": state.capabilities,
+        "no_new_privs": state.no_new_privs,
+        "seccomp": state.seccomp,
+        "tracer": state.tracer,
+        "dumpable": state.dumpable,
+        "core_soft": state.core_limit[0],
+        "core_hard": state.core_limit[1],
     }
+    return fields | ({} if state.ptrace_scope is None else {"ptrace_scope": state.ptrace_scope})
 
 
 ACCEPT_TPM = {

@@ -63,6 +63,19 @@ ATTESTATION = {
     9: "PCR values",
 }
 LAUNCH = {1: "version", 2: "epoch number", 3: "closure", 4: "command", 5: "environment"}
+EPOCH = {1: "version", 2: "epoch id", 3: "process state"}
+PROCESS = {
+    1: "user",
+    2: "group",
+    3: "groups",
+    4: "capabilities",
+    5: "no new privileges",
+    6: "seccomp",
+    7: "tracer",
+    8: "dumpable",
+    9: "core limit",
+    10: "ptrace scope",
+}
 Names = Mapping[int, str]
 Lines = Iterator[str]
 
@@ -108,7 +121,7 @@ def item(data: bytes, label: str, names: Names, depth: int, before: bytes = b"")
             number = cbor2.loads(key)
             name = f"{number} {names[number]}" if number in names else str(number)
         end = cbor.item_end(data, position)
-        yield from item(data[position:end], name, {}, depth + 1, key)
+        yield from item(data[position:end], name, PROCESS if "process state" in name else {}, depth + 1, key)
         position = end
 
 
@@ -176,7 +189,7 @@ def launch_log(data: bytes) -> Lines:
     for size, comment in ((16, "Spec ID Event03"), (12, "version 2.0, one bank"), (5, "SHA-256, 32 bytes; no vendor")):
         yield from line(data[:size], comment, 1)
         data = data[size:]
-    for name, names in (("launch", LAUNCH), ("epoch", {1: "version", 2: "epoch id"})):
+    for name, names in (("launch", LAUNCH), ("epoch", EPOCH)):
         parts = [(8, "PCR 13, EV_EVENT_TAG"), (6, "one digest: SHA-256"), (32, f"digest of the {name} event")]
         parts += [(4, "length of the data"), (4, f"tag of the {name} event"), (4, "length of the object")]
         for size, comment in parts:

@@ -4,6 +4,7 @@ from sigillo.core import attestation, endorsement, event_log, ima, launch
 from sigillo.core.certificate import decode_certificate
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.mark import Checkpoint
+from sigillo.core.process_state import ProcessState
 from sigillo.core.quote import LAUNCH_PCR, Quote, Subject, verify_quote
 from sigillo.core.tpm import decode_attestation_key
 from tests.vector.read_log import Fields, hexadecimal
@@ -84,11 +85,30 @@ def read_launch_log(fields: Fields) -> None:
     found = launch.verify_launch_log(data, pcr)
     assert (found.epoch_id.hex(), found.event.closure_hash.hex()) == (fields["epoch_id"], fields["closure_hash"])
     assert (str(found.launches), str(found.event.epoch_number)) == (fields["launches"], fields["epoch_number"])
+    assert fields.items() >= _process(found.process).items()
+    assert ("ptrace_scope" in fields) == (found.process.ptrace_scope is not None)
     events = launch.decode_launch_log(data).events
     for event in events:
         decoded = launch.decode_launch_event(event)
         assert decoded is not None
         assert launch.encode_launch_event(decoded) == event
+
+
+def _process(state: ProcessState) -> dict[str, str]:
+    found = {
+        "user": state.uid,
+        "group": state.gid,
+        "groups": len(state.groups),
+        "capabilities": state.capabilities,
+        "no_new_privs": state.no_new_privs,
+        "seccomp": state.seccomp,
+        "tracer": state.tracer,
+        "dumpable": state.dumpable,
+        "core_soft": state.core_limit[0],
+        "core_hard": state.core_limit[1],
+        "ptrace_scope": state.ptrace_scope,
+    }
+    return {name: str(value).lower() for name, value in found.items() if value is not None}
 
 
 def _replayed(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from sigillo.core.attestation import AttestationEvidence, encode_attestation
 from sigillo.core.endorsement import encode_registration, registrar_id
 from sigillo.core.event_log import EventType, LoggedEvent, encode_event, encode_event_log, encode_log_header, replay
 from sigillo.core.launch import EpochEvent, Role, encode_closure, encode_launch_event
+from sigillo.core.process_state import encode_process_state
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.tpm import ATTRIBUTES, KEY_ATTRIBUTES, decode_attestation_key
 from tests.adversary.tpm import LyingTpm, RawKey
@@ -19,7 +20,7 @@ from tests.vector.accept_tpm import BOOT, IDENTITY, REGISTRAR, Vector, hashed, l
 from tests.vector.key import Ed25519Key, P256Key, filler
 from tests.vector.reject_cose import Cases, Raw, changed_cases, container_cases, payload_cases
 from tests.vector.sample import EPOCH_ID
-from tests.vector.sample_tpm import CHALLENGED, CLOSING, CLOSURE, LAUNCHES, NONCE, OPENING
+from tests.vector.sample_tpm import CHALLENGED, CLOSING, CLOSURE, LAUNCHES, NONCE, OPENING, PROCESS
 
 OTHER_KEY = P256Key(filler("other attestation key"))
 GOOD = launched().quote(OPENING)
@@ -374,7 +375,7 @@ def launch_logs() -> dict[str, Vector]:
 
 def _other_launches() -> dict[str, tuple[tuple[LoggedEvent, ...], str]]:
     failed, launch, epoch = LAUNCHES
-    rogue = encode_launch_event(EpochEvent(filler("rogue epoch")))
+    rogue = encode_launch_event(EpochEvent(filler("rogue epoch"), PROCESS))
     foreign = hashed(LAUNCH_PCR, EventType.EVENT_TAG, tagged(0x1234, b"somebody else"))
     changed = replace(epoch, data=epoch.data[:-1] + bytes([epoch.data[-1] ^ 1]))
     relabelled = replace(epoch, event_type=EventType.ACTION)
@@ -418,10 +419,46 @@ def _malformed_launches() -> dict[str, tuple[tuple[LoggedEvent, ...], str]]:
         "key-unknown": (with_value(_6=0), "an unknown key"),
         "not-a-map": (event([1]), "an array"),
         "length-more": (long, "a byte after the object"),
-        "epoch-id-31": (event({1: 1, 2: bytes(31)}, 0x5347_4C02), "an epoch id of 31 bytes"),
-        "epoch-as-launch": (event({1: 1, 2: EPOCH_ID}), "an epoch under the tag of a launch"),
+        "epoch-as-launch": (event(cbor2.loads(epoch.data[8:])), "an epoch under the tag of a launch"),
     }
-    return {name: ((failed, changed, epoch), reason) for name, (changed, reason) in cases.items()}
+    malformed = {name: ((failed, changed, epoch), reason) for name, (changed, reason) in cases.items()}
+    epochs = {
+        name: ((failed, launch, event(changed, 0x5347_4C02)), reason) for name, (changed, reason) in _epochs().items()
+    }
+    return malformed | epochs
+
+
+def _epochs() -> dict[str, tuple[object, str]]:
+    """Epoch events that are malformed, most of them in their process state."""
+    good = encode_process_state(PROCESS)
+
+    def put(**changes: object) -> object:
+        return {1: 1, 2: EPOCH_ID, 3: {**good, **{int(key[1:]): item for key, item in changes.items()}}}
+
+    def without(key: int) -> object:
+        return {1: 1, 2: EPOCH_ID, 3: {number: item for number, item in good.items() if number != key}}
+
+    return {
+        "epoch-id-31": ({1: 1, 2: bytes(31), 3: good}, "an epoch id of 31 bytes"),
+        "epoch-without-process": ({1: 1, 2: EPOCH_ID}, "no process state"),
+        "epoch-key-unknown": ({1: 1, 2: EPOCH_ID, 3: good, 4: 0}, "an unknown key of the epoch event"),
+        "process-array": ({1: 1, 2: EPOCH_ID, 3: list(good.values())}, "the process state is an array"),
+        "process-key-unknown": (put(_11=0), "an unknown key of the process state"),
+        **{f"process-without-{key}": (without(key), f"no key {key} in the process state") for key in good},
+        "process-user-text": (put(_1="mosquitto"), "the user by name"),
+        "process-user-large": (put(_1=2**32), "user 2^32"),
+        "process-groups-order": (put(_3=[2, 1]), "groups in another order"),
+        "process-groups-twice": (put(_3=[1, 1]), "a group twice"),
+        "process-groups-many": (put(_3=list(range(4097))), "4097 groups"),
+        "process-capabilities-negative": (put(_4=-1), "a negative number of capabilities"),
+        "process-no-new-privs-1": (put(_5=1), "1 for true"),
+        "process-seccomp-3": (put(_6=3), "seccomp mode 3"),
+        "process-tracer-null": (put(_7=None), "null for no tracer"),
+        "process-dumpable-0": (put(_8=0), "0 for false"),
+        "process-core-limit-one": (put(_9=[0]), "a soft core limit alone"),
+        "process-core-limit-null": (put(_9=[0, None]), "null for no limit"),
+        "process-ptrace-scope-false": (put(_10=False), "false for no ptrace scope"),
+    }
 
 
 REJECT_TPM = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from sigillo.core.event_log import LoggedEvent
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, Member, Role, encode_launch_event
 from sigillo.core.mark import Checkpoint
+from sigillo.core.process_state import ProcessState
 from sigillo.core.quote import Subject
 from tests.vector.key import filler
 from tests.vector.sample import EPOCH_ID
@@ -29,8 +30,21 @@ CLOSURE = Closure.of(
 )
 FAILED_LAUNCH = LaunchEvent(1, filler("closure before"), (MOSQUITTO, "-c", "/srv/broker/conf/mosquitto.conf"))
 LAUNCH = LaunchEvent(1, CLOSURE.object_hash, (MOSQUITTO, "-c", "/srv/broker/conf/mosquitto.conf"))
+PROCESS = ProcessState(
+    uid=104,
+    gid=110,
+    groups=(),
+    capabilities=0,
+    no_new_privs=True,
+    seccomp=0,
+    tracer=0,
+    dumpable=False,
+    core_limit=(0, 0),
+    ptrace_scope=None,
+)
+"""What the process of a good launch is like."""
 LAUNCHES: tuple[LoggedEvent, ...] = tuple(
-    encode_launch_event(event) for event in (FAILED_LAUNCH, LAUNCH, EpochEvent(EPOCH_ID))
+    encode_launch_event(event) for event in (FAILED_LAUNCH, LAUNCH, EpochEvent(EPOCH_ID, PROCESS))
 )
 NONCE = filler("nonce")
 OPENING = Subject(EPOCH_ID, Checkpoint())

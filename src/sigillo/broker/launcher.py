@@ -2,8 +2,8 @@
 
 It countersigns only the statement that it asked for, once the epoch before is logged (L1 of spec/log-storage.md), and
 says GO only once a durable checkpoint of the log covers that statement (L2). Then it hands checkpoints on (C6).
-Where there is a TPM, the launch is measured before the broker is started, its epoch measured and quoted before GO
-(spec/launch.md, spec/attestation.md).
+Where there is a TPM, the launch is measured before the broker is started; what its process has mapped is checked, and
+its epoch measured and quoted, before GO (spec/launch.md, spec/attestation.md).
 """
 
 from __future__ import annotations
@@ -93,11 +93,12 @@ class Plan:
         return (self.settings.executable, "-c", str(self.configuration.file))
 
 
-def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Report) -> None:
+def launch(plan: Plan, plugin: socket.socket, view_end: socket.socket, log_end: socket.socket, report: Report) -> None:
     """Run one epoch: get ready, shake hands over *plugin*, follow the broker to its end, store the epoch's end.
 
-    *log_end*: where the log answers. Reports `log-behind`, `ready` (then the broker may be started), `started`,
-    `counters`, `ended`. Raises BrokerError, LogError, TpmError, OSError.
+    *view_end*: where the broker's process is shown, of a measured launch; *log_end*: where the log answers.
+    Reports `log-behind`, `ready` (then the broker may be started), `started`, `counters`, `ended`. Raises BrokerError,
+    LogError, TpmError, OSError.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the broker has ended, not before
     folder = plan.folder
@@ -129,6 +130,8 @@ def launch(plan: Plan, plugin: socket.socket, log_end: socket.socket, report: Re
         max_payload=plan.settings.max_payload,
         access_list=plan.configuration.access_list,
     )
+    if measured:
+        measured.watch(view_end, STEP_S)
     plugin.send(encode_packet(State(fields, run_time)))
     statement = receive_statement(plugin)
     signed = check_statement(statement, fields, past.epoch_key, time.time_ns(), raw_tokens=plan.settings.raw_tokens)
@@ -276,8 +279,8 @@ def _measure(plan: Plan, number: int) -> MeasuredLaunch | None:
         check_hashes(plan.closure, *hashes)
     except AttestationError as error:
         raise BrokerError(f"a file was changed while it was measured: {error}; start again") from error
-    measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm))
-    measured.begin(number, plan.closure, plan.command, {})
+    measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm), plan.closure)
+    measured.begin(number, plan.command, {})
     return measured
 
 

@@ -23,7 +23,7 @@ from sigillo.core.errors import SigilloError
 FAILED = 2
 """Exit code of a child that said why it cannot go on."""
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_PDEATHSIG, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 23, 24, 38
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
@@ -92,22 +92,28 @@ def start_program(
 ) -> Child:
     """Fork and exec *command* as *account* with exactly *environment* and no descriptor but *streams*.
 
-    streams: what becomes standard input, and what becomes standard output and error.
+    streams: what becomes standard input, and what becomes standard output and error. Returns once the program runs, or
+    will not.
     """
+    reader, writer = os.pipe()  # closed on exec
 
     def main() -> NoReturn:
         standard_input, output = streams
         os.dup2(standard_input, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        _close_but({0, 1, 2})
+        _close_but({0, 1, 2, writer})
         os.chdir(cwd)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is ignored stays so over exec
         os.execve(command[0], list(command), dict(environment))  # noqa: S606  # no shell is the point
 
-    return start_child(name, account, streams, main)
+    child = start_child(name, account, (*streams, writer), main)
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    return child
 
 
 def _settle(account: Account, parent: int, keep: Iterable[int]) -> None:
@@ -118,6 +124,7 @@ def _settle(account: Account, parent: int, keep: Iterable[int]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # OpenSSL writes without MSG_NOSIGNAL: a lost peer is an OSError
     os.setsid()
     _close_but({0, 1, 2, *keep})
+    _drop_bounding_set()
     account.assume()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -125,6 +132,18 @@ def _settle(account: Account, parent: int, keep: Iterable[int]) -> None:
     os.umask(0o027)
     if os.getppid() != parent:  # it died before the death signal was set
         os._exit(FAILED)
+
+
+def _drop_bounding_set() -> None:
+    """No program that is run from here on gets a capability. Where this may not be done, no_new_privs has to do."""
+    number = 0
+    try:
+        while (held := _LIBC.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)) >= 0:
+            if held:
+                _prctl(_PR_CAPBSET_DROP, number)
+            number += 1
+    except PermissionError:
+        return
 
 
 def _close_but(keep: set[int]) -> None:

@@ -1,9 +1,9 @@
 """Starts log, cosigner, launcher, broker, archive and the rest, and stops what is left when one of them ends.
 
 Order: the log opens its folder, the anchors begin, the launcher gets ready (log key, epochs, spool), the broker starts
-with its end of the handshake socket as standard input, the archive connects, the attester quotes. At the end of a run
-the broker is stopped, the launcher stores the epoch's end, the log takes it, the attester quotes it, the last
-checkpoint is anchored, the archive commits what it has.
+with its end of the handshake socket as standard input and is shown to the launcher, the archive connects, the attester
+quotes. At the end of a run the broker is stopped, the launcher stores the epoch's end, the log takes it, the attester
+quotes it, the last checkpoint is anchored, the archive commits what it has.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sigillo.broker.launcher import Plan, launch
 from sigillo.broker.log_process import keep_log
 from sigillo.broker.log_server import Folders, serve_log
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
+from sigillo.broker.process_state import show_process
 from sigillo.broker.settings import Settings
 from sigillo.core.errors import SigilloError
 
@@ -121,15 +122,18 @@ class Supervisor:
         if plan.settings.tsa and "anchors" not in self._running:
             self._start_worker("anchors", lambda report: keep_anchors(plan.folder, plan.settings, report))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            ends = (ours.fileno(), self._launchers_end.fileno())
-            self._start_worker("launcher", lambda report: launch(plan, ours, self._launchers_end, report), *ends)
+        shown, view = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs, shown, view:
+            ends = (ours.fileno(), view.fileno(), self._launchers_end.fileno())
+            self._start_worker("launcher", lambda report: launch(plan, ours, view, self._launchers_end, report), *ends)
             while not self._ready and self._all_alive("launcher", "log"):
                 self._turn(None)
             if not self._ready or self._stop_requested:
                 self._end_launcher_early()
                 return
             self._start_broker(plan, theirs)
+            if plan.closure:
+                show_process(self._running["broker"].child.pid, shown)
         while not self._started and self._all_alive("broker", "launcher", "log"):
             self._turn(None)
         if self._started and "archive" not in self._running:

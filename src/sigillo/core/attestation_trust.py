@@ -13,10 +13,13 @@ from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
 from sigillo.core.endorsement import EndorsementRoot
 from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.process_rule import DEFAULT_PROCESS_RULES, PROCESS_RULES
 from sigillo.core.rule import DEFAULT_RULES, RULES
 from sigillo.core.table import Table, decode_name, quote
 
-KEY_NAME_SIZE: Final = 34
+LAUNCH_RULES: Final = (*RULES, *PROCESS_RULES)
+"""On the configuration (spec/rule.md) and on the process (spec/launch.md)."""
+DEFAULT_LAUNCH_RULES: Final = (*DEFAULT_RULES, *DEFAULT_PROCESS_RULES)
 _KEY_NAME: Final = re.compile(r"000b[0-9a-f]{64}")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 _KEY_SIZE: Final = 32
@@ -51,7 +54,7 @@ class AttesterTrust:
 class AttestationTrust:
     """Empty: no TPM is believed, and nothing is above the level "declared".
 
-    *rules*: what a launch has to keep (spec/rule.md); under *unsafe_any_configuration* none of them is asked for.
+    *rules*: what a launch has to keep, of `LAUNCH_RULES`; under *unsafe_any_configuration* none of them is asked for.
 
     Raises PolicyError where a name, a key or an operator occurs twice, or an EK is pinned that nobody can vouch for.
     """
@@ -60,7 +63,7 @@ class AttestationTrust:
     registrars: tuple[RegistrarTrust, ...] = ()
     attesters: tuple[AttesterTrust, ...] = ()
     allow_software: bool = False
-    rules: tuple[str, ...] = DEFAULT_RULES
+    rules: tuple[str, ...] = DEFAULT_LAUNCH_RULES
     unsafe_any_configuration: bool = False
 
     def __post_init__(self) -> None:
@@ -93,7 +96,7 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     registrars = _each(top, "registrar", _registrar)
     attesters = _each(top, "attester", _attester)
     table = Table(top.take("attestation", dict, {}), "attestation")
-    rules = _rules(table) if table.has("rules") else DEFAULT_RULES
+    rules = _rules(table) if table.has("rules") else DEFAULT_LAUNCH_RULES
     allow_software = table.take("allow_software", bool, False)
     any_configuration = table.take("unsafe_any_configuration", bool, False)
     table.end()
@@ -117,7 +120,7 @@ def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
         else:
             yield f"endorsement_key = [{', '.join(quote(key.hex()) for key in attester.endorsement_keys)}]"
             yield f"identity = {quote(attester.identity)}"
-    settings = [] if trust.rules == DEFAULT_RULES else [f"rules = [{', '.join(map(quote, trust.rules))}]"]
+    settings = [] if trust.rules == DEFAULT_LAUNCH_RULES else [f"rules = [{', '.join(map(quote, trust.rules))}]"]
     settings += ["allow_software = true"] if trust.allow_software else []
     settings += ["unsafe_any_configuration = true"] if trust.unsafe_any_configuration else []
     if settings:
@@ -169,12 +172,12 @@ def _attester(table: Table) -> AttesterTrust:
 def _rules(table: Table) -> tuple[str, ...]:
     rules = table.take("rules", list)
     for rule in rules:
-        if rule not in RULES:
-            raise PolicyError(table.name("rules"), f"each must be one of {', '.join(RULES)}")
+        if rule not in LAUNCH_RULES:
+            raise PolicyError(table.name("rules"), f"each must be one of {', '.join(LAUNCH_RULES)}")
     _once(table.name("rules"), "value", rules)
     if not rules:
         raise PolicyError(table.name("rules"), "is empty; leave it out, or say unsafe_any_configuration = true")
-    return tuple(rule for rule in RULES if rule in rules)
+    return tuple(rule for rule in LAUNCH_RULES if rule in rules)
 
 
 def _hex(table: Table, name: str, form: re.Pattern[str], what: str) -> tuple[bytes, ...]:

@@ -147,7 +147,7 @@ class Attestations:
         if trust.unsafe_any_configuration:
             self._ledger.relaxed(ANY_CONFIGURATION)
         elif not violations:
-            self._ledger.noted(22, f"the configuration keeps {', '.join(trust.rules)}")
+            self._ledger.noted(22, f"configuration and process keep {', '.join(trust.rules)}")
 
     def mark(self, line: int | None, index: int | None) -> None:
         """A mark of this epoch that its key signed waits for the quote behind it."""

@@ -15,6 +15,7 @@ from sigillo.core.endorsement import EndorsementRoot, SignedRegistration, verify
 from sigillo.core.errors import AttestationError, DecodeError
 from sigillo.core.event_log import EventLog
 from sigillo.core.launch import Closure, Launched, Role, check_statement, read_launches
+from sigillo.core.process_rule import PROCESS_RULES, appraise_process
 from sigillo.core.quote import Quote
 from sigillo.core.rule import Violation, appraise_configuration
 from sigillo.core.statement import AttesterKind, EpochStatement
@@ -166,4 +167,7 @@ def appraise_launch(launch: Launch, trust: AttestationTrust) -> tuple[Violation,
     """The rules of the policy that the launch breaks."""
     if trust.unsafe_any_configuration:
         return ()
-    return appraise_configuration(launch.texts, launch.launched.event.command, trust.rules)
+    asked = [rule for rule in trust.rules if rule not in PROCESS_RULES]
+    of_process = [rule for rule in trust.rules if rule in PROCESS_RULES]
+    found = appraise_configuration(launch.texts, launch.launched.event.command, asked) if asked else ()
+    return (*found, *appraise_process(launch.launched.process, of_process))

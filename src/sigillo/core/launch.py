@@ -19,6 +19,7 @@ from sigillo.core.epoch import configuration_hash
 from sigillo.core.errors import AttestationError, DecodeError
 from sigillo.core.event_log import EventLog, EventType, LoggedEvent, decode_event_log, extend, replay
 from sigillo.core.field import UINT32_MAX, array, byte_string, choice, integer, numbered_map, text
+from sigillo.core.process_state import ProcessState, decode_process_state, encode_process_state
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.statement import StatementFields
 from sigillo.core.tpm import SHA256
@@ -87,9 +88,10 @@ class LaunchEvent:
 
 @dataclass(frozen=True, slots=True)
 class EpochEvent:
-    """The broker that was launched last has stated this epoch; its listeners open after this."""
+    """The broker that was launched last has stated this epoch, from this process; its listeners open after this."""
 
     epoch_id: bytes
+    process: ProcessState
 
 
 LaunchLogEvent: TypeAlias = LaunchEvent | EpochEvent
@@ -97,10 +99,14 @@ LaunchLogEvent: TypeAlias = LaunchEvent | EpochEvent
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A launch and its epoch. *launch_pcr*: PCR 13 behind them, 32 bytes; *launches*: how many since the reset."""
+    """A launch, and the epoch and process that it became. *launch_pcr*: PCR 13 behind them, 32 bytes.
+
+    *launches*: how many there were since the reset.
+    """
 
     event: LaunchEvent
     epoch_id: bytes
+    process: ProcessState
     launches: int
     launch_pcr: bytes
 
@@ -149,7 +155,8 @@ def encode_launch_event(event: LaunchLogEvent) -> LoggedEvent:
             5: list(event.environment),
         }
     else:
-        tag, value = _EPOCH_TAG, {1: VERSION, 2: event.epoch_id}
+        tag = _EPOCH_TAG
+        value = {1: VERSION, 2: event.epoch_id, 3: encode_process_state(event.process)}
     _event(tag, value)
     payload = cbor.encode(value, "launch event")
     data = _TAGGED.pack(tag, len(payload)) + payload
@@ -207,7 +214,7 @@ def read_launches(log: EventLog, before: Sequence[LoggedEvent] = ()) -> Iterator
         elif launch is None:
             raise AttestationError("the launch log has an epoch without a launch of its own")
         else:
-            yield Launched(launch, event.epoch_id, launches, value)
+            yield Launched(launch, event.epoch_id, event.process, launches, value)
             launch = None
 
 
@@ -227,10 +234,10 @@ def verify_launch_log(data: bytes, launch_pcr: bytes, before: Sequence[LoggedEve
 
 
 def _event(tag: int, value: object) -> LaunchLogEvent:
-    values = numbered_map(value, "launch event", (1, 2, 3, 4, 5) if tag == _LAUNCH_TAG else (1, 2))
+    values = numbered_map(value, "launch event", (1, 2, 3, 4, 5) if tag == _LAUNCH_TAG else (1, 2, 3))
     integer(values[1], "version", VERSION, VERSION)
     if tag == _EPOCH_TAG:
-        return EpochEvent(byte_string(values[2], "epoch id"))
+        return EpochEvent(byte_string(values[2], "epoch id"), decode_process_state(values[3]))
     command = _words(values[4], "command")
     if not command:
         raise DecodeError("command", "is empty")
