@@ -93,6 +93,11 @@ class OperatorFolder:
         return self.attestation / "closures"
 
     @property
+    def registration(self) -> Path:
+        """`attestation/registration.cose`: what a registrar says of the attestation key; the operator puts it there."""
+        return self.attestation / "registration.cose"
+
+    @property
     def spool(self) -> Path:
         """`spool/`: what the plugin writes (spec/spool.md)."""
         return self.path / "spool"
