@@ -22,7 +22,6 @@ SEND_S: Final = 2.0
 _LENGTH: Final = 4
 _STEP: Final = 65_536
 _TOKEN: Final = b"\0"
-_AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 
 
 class Unanswered(SigilloError):
@@ -39,6 +38,7 @@ class Exchange:
         """For a server that is about to start: where it gets its ends. The caller closes it once the server has it."""
         self.close()
         self._server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._server.setblocking(False)  # `send_fds` passes no flags on
         return theirs
 
     def new_attester(self) -> socket.socket | None:
@@ -48,7 +48,7 @@ class Exchange:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             try:
-                socket.send_fds(self._server, [_TOKEN], [ours.fileno()], _AT_ONCE)
+                socket.send_fds(self._server, [_TOKEN], [ours.fileno()])
             except OSError:  # the server has ended; its end is judged elsewhere
                 theirs.close()
                 return None
@@ -73,10 +73,13 @@ class ServerSide:
         """Take the end of each new attester, until the supervisor is gone. For a thread of its own."""
         while True:
             message, descriptors, _, _ = socket.recv_fds(self._control, len(_TOKEN), 1)
+            attester = socket.socket(fileno=descriptors[0]) if descriptors else None
+            if attester:
+                attester.setblocking(False)
             with self._guard:
                 if self._attester is not None:
                     self._attester.close()
-                self._attester = socket.socket(fileno=descriptors[0]) if descriptors else None
+                self._attester = attester
             if not message:
                 return
 
@@ -100,7 +103,7 @@ class ServerSide:
         with self._guard:
             if self._attester is None:
                 raise Unanswered("no attester runs")
-            socket.send_fds(self._attester, [nonce], [theirs.fileno()], _AT_ONCE)
+            socket.send_fds(self._attester, [nonce], [theirs.fileno()])
 
 
 class Challenge:
@@ -138,6 +141,7 @@ class AttesterSide:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._end.setblocking(False)
         self.gone = False
 
     def fileno(self) -> int:
@@ -148,7 +152,7 @@ class AttesterSide:
         """The next challenge that somebody waits for, where there is one."""
         while True:
             try:
-                nonce, descriptors, _, _ = socket.recv_fds(self._end, NONCE_SIZE + 1, 1, socket.MSG_DONTWAIT)
+                nonce, descriptors, _, _ = socket.recv_fds(self._end, NONCE_SIZE + 1, 1)
             except BlockingIOError:
                 return None
             except OSError:

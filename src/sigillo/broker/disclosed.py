@@ -17,13 +17,15 @@ from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.challenge import MAX_TEXT, ConfigurationText, Withheld
 
-_NAMES_ONLY: Final = re.compile(r"(?<![\w-])(?:mosquitto_password_file\.so|password_file|psk_file|psk_hint)(?![\w-])")
-"""Words that look like a secret's and name a file, or what everybody is told."""
+_NAMES_ONLY: Final = re.compile(
+    r"^(?:password_file|psk_file)[ ]+\S+[ ]*$|(?<![\w-])(?:mosquitto_password_file\.so|psk_hint)(?![\w-])", re.MULTILINE
+)
+"""What looks like a secret and names a file, or what everybody is told."""
 _DOUBT: Final = re.compile(
-    r"""pass.?w(?:or)?d | pass.?phrase | passwd | kpass | secret | psk | credential | api.?key | bearer
+    r"""pass.?w(?:or)?d | pass.?phrase | kpass | secret | psk | credential | api.?key | bearer | \btoken\b
     | (?:plugin|auth)_opt_                    # a plugin's own: nobody knows what they mean
     | PRIVATE\ KEY
-    | ://[^/\s"']*@                           # a URL with a user, and perhaps more
+    | ://[^/\s"']*@ | ://[^\s"']*\?            # a URL with a user, or with a query: perhaps more
     | ^[^:\s]+:\$\d+\$                        # a line of a password file
     | ^[^:\s]+:[0-9a-f]{8,}\s*$               # a line of a psk file
     """,
