@@ -147,15 +147,15 @@ class Quoting:
             newest_bytes, evidence = self._fresh(challenge.nonce)
             quote = verify_answer(evidence, self._epoch.key_name, challenge.nonce)
         except (TpmError, AttestationError, DecodeError, OSError) as error:
-            challenge.refuse()
             self._say_down(error)
+            challenge.refuse()
             return FIRST_PAUSE_S
         try:
             challenge.answer(self._answering.answer(evidence, newest_bytes))
             self._unanswered = None
         except (AttestationError, DecodeError, OSError) as error:
-            challenge.refuse()
             self._say_unanswered(error)
+            challenge.refuse()
         try:
             self._check(quote)  # whatever it says: it was given
         except (AttestationError, DecodeError, OSError) as error:
@@ -178,14 +178,18 @@ class Quoting:
     def _fresh(self, nonce: bytes | None) -> tuple[bytes, AttestationEvidence]:
         """The log's newest checkpoint, as it is signed, and a quote over it, for *nonce* where it answers a challenge.
 
-        Raises TpmError, DecodeError, OSError.
+        Raises TpmError, AttestationError, DecodeError, OSError.
         """
         newest_bytes, newest = self._newest()
+        subject = Subject(self._epoch.epoch_id, newest, nonce)
         link = open_link(self._tpm, TIMEOUT_S)
         try:
-            return newest_bytes, Attester.open(Tpm(link)).quote(Subject(self._epoch.epoch_id, newest, nonce))
+            evidence = Attester.open(Tpm(link)).quote(subject)
         finally:
             link.close()
+        if evidence.subject != subject:
+            raise AttestationError("the quote is about something else than was asked for")
+        return newest_bytes, evidence
 
     def _check(self, quote: Quote) -> None:
         """Whether the quote attests anything. Raises AttestationError, DecodeError, OSError."""
