@@ -9,7 +9,7 @@ import pytest
 from sigillo.broker.configuration import Configuration, access_list, broker_configuration, read_configuration
 from sigillo.broker.disclosed import configuration_texts, holds_secret
 from sigillo.broker.folder import OperatorFolder
-from sigillo.core.challenge import MAX_TEXT, Withheld
+from sigillo.core.challenge import MAX_TEXT, Hidden
 
 from .operator import SETTINGS, installed
 
@@ -80,12 +80,12 @@ def folder(tmp_path: Path) -> OperatorFolder:
     return installed(tmp_path)
 
 
-def texts(folder: OperatorFolder, measured: Configuration | None = None) -> dict[str, str | Withheld | None]:
+def texts(folder: OperatorFolder, measured: Configuration | None = None) -> dict[str, str | Hidden | None]:
     """What is shown of each file: its text, or why not. *measured*: before something was changed."""
     configuration = measured or read_configuration(folder, SETTINGS.listen)
     found = configuration_texts(folder, configuration)
     assert [item.name for item in found] == sorted(configuration.digests)
-    return {item.name: item.text if item.text is not None else item.withheld for item in found}
+    return {item.name: item.text if item.text is not None else item.hidden for item in found}
 
 
 def test_what_sigillo_wrote_is_shown_but_no_key_and_no_certificate(folder: OperatorFolder) -> None:
@@ -93,7 +93,7 @@ def test_what_sigillo_wrote_is_shown_but_no_key_and_no_certificate(folder: Opera
     for name in ("sigillo.toml", "conf/mosquitto.conf", "conf/acl"):
         assert shown.pop(name) == (folder.path / name).read_text()
     assert shown == dict.fromkeys(
-        ("conf/tls/ca.cert.pem", "conf/tls/server.cert.pem", "conf/tls/server.key.pem"), Withheld.OTHER
+        ("conf/tls/ca.cert.pem", "conf/tls/server.cert.pem", "conf/tls/server.key.pem"), Hidden.OTHER
     )
 
 
@@ -101,7 +101,7 @@ def test_a_bridges_password_takes_the_whole_text_with_it_and_no_other(folder: Op
     path = folder.broker_configuration
     path.write_text(f"{path.read_text()}connection up\naddress elsewhere:8883\nremote_password hunter2\n")
     shown = texts(folder)
-    assert shown["conf/mosquitto.conf"] is Withheld.SECRET
+    assert shown["conf/mosquitto.conf"] is Hidden.SECRET
     assert shown["conf/acl"] == (folder.path / "conf/acl").read_text()
     assert "hunter2" not in repr(shown)
 
@@ -113,7 +113,7 @@ def test_password_and_psk_files_are_names_only(folder: OperatorFolder, directive
     path.write_text(f"{path.read_text()}{directive} conf/words\n")
     (folder.path / "conf/words").write_text("hunter2\n")
     shown = texts(folder)
-    assert shown["conf/words"] is Withheld.OTHER
+    assert shown["conf/words"] is Hidden.OTHER
     assert "hunter2" not in repr(shown)
     assert f"{directive} conf/words" in str(shown["conf/mosquitto.conf"])
 
@@ -123,7 +123,7 @@ def test_what_was_changed_since_it_was_measured_is_not_shown(folder: OperatorFol
     measured = read_configuration(folder, SETTINGS.listen)
     path = folder.path / name
     path.write_text(f"{path.read_text()}# changed\n")
-    assert texts(folder, measured)[name] is Withheld.CHANGED
+    assert texts(folder, measured)[name] is Hidden.CHANGED
 
 
 @pytest.mark.parametrize("name", ["conf/mosquitto.conf", "conf/acl"])
@@ -131,8 +131,8 @@ def test_what_is_gone_is_not_shown(folder: OperatorFolder, name: str) -> None:
     measured = read_configuration(folder, SETTINGS.listen)
     (folder.path / name).unlink()
     shown = texts(folder, measured)
-    assert shown[name] in (Withheld.CHANGED, Withheld.OTHER)
-    assert not isinstance(shown["conf/tls/server.key.pem"], str) or shown["conf/tls/server.key.pem"] is Withheld.OTHER
+    assert shown[name] in (Hidden.CHANGED, Hidden.OTHER)
+    assert not isinstance(shown["conf/tls/server.key.pem"], str) or shown["conf/tls/server.key.pem"] is Hidden.OTHER
 
 
 def test_a_file_that_takes_the_access_lists_place_is_not_shown(folder: OperatorFolder) -> None:
@@ -141,12 +141,12 @@ def test_a_file_that_takes_the_access_lists_place_is_not_shown(folder: OperatorF
     folder.access_list.unlink()
     folder.access_list.symlink_to(folder.authority / "ca.key.pem")
     shown = texts(folder, measured)
-    assert shown["conf/acl"] is Withheld.CHANGED
+    assert shown["conf/acl"] is Hidden.CHANGED
     assert "PRIVATE" not in repr(shown)
 
 
 def test_what_is_too_long_or_no_text_is_not_shown(folder: OperatorFolder) -> None:
     folder.access_list.write_text("#\n" * (MAX_TEXT // 2 + 1))
-    assert texts(folder)["conf/acl"] is Withheld.SIZE
+    assert texts(folder)["conf/acl"] is Hidden.SIZE
     folder.access_list.write_bytes(b"topic read \xff\n")
-    assert texts(folder)["conf/acl"] is Withheld.SIZE
+    assert texts(folder)["conf/acl"] is Hidden.SIZE

@@ -15,7 +15,7 @@ from sigillo.core.canonical import canonical
 from sigillo.core.challenge import (
     ChallengeAnswer,
     ConfigurationText,
-    Withheld,
+    Hidden,
     decode_challenge_answer,
     decode_request,
     encode_challenge_answer,
@@ -108,7 +108,7 @@ def test_an_answer_that_is_too_long_is_not_even_parsed() -> None:
         ({"launch_bytes": b""}, "launch"),
         ({"configuration": configuration()[::-1]}, "configuration"),
         ({"configuration": (ConfigurationText("conf/acl", None),)}, "configuration"),
-        ({"configuration": (ConfigurationText("conf/acl", "x", Withheld.SECRET),)}, "configuration"),
+        ({"configuration": (ConfigurationText("conf/acl", "x", Hidden.SECRET),)}, "configuration"),
         ({"configuration": (ConfigurationText("conf/acl", "\ud800"),)}, "challenge answer"),
     ],
 )
@@ -117,9 +117,9 @@ def test_what_could_not_be_read_again_is_not_written(changes: dict[str, object],
         encode_challenge_answer(dataclasses.replace(GOOD, **changes))  # type: ignore[arg-type]
 
 
-def test_a_text_that_is_withheld_is_not_checked_and_not_there() -> None:
-    withheld = tuple(ConfigurationText(item.name, None, Withheld.SECRET) for item in GOOD.configuration)
-    answer = dataclasses.replace(GOOD, configuration=withheld)
+def test_a_text_that_is_hidden_is_not_checked_and_not_there() -> None:
+    hidden = tuple(ConfigurationText(item.name, None, Hidden.SECRET) for item in GOOD.configuration)
+    answer = dataclasses.replace(GOOD, configuration=hidden)
     verify_challenge_answer(answer, NONCE)
     assert set(answer.texts.values()) == {None}
     with pytest.raises(AttestationError, match="other files"):

@@ -18,7 +18,7 @@ import pytest
 from sigillo.attestation import software_tpm
 from sigillo.broker.account import REST_USER, find_account
 from sigillo.challenge import ChallengeError, fetch_challenge
-from sigillo.core.challenge import ChallengeAnswer, Withheld, verify_challenge_answer
+from sigillo.core.challenge import ChallengeAnswer, Hidden, verify_challenge_answer
 from sigillo.core.checkpoint import verify_checkpoint
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_statement
@@ -105,8 +105,8 @@ def test_a_stranger_gets_a_fresh_quote_and_all_that_reading_it_takes(asked: Aske
     folder = asked.operator.folder
     for name in ("sigillo.toml", "conf/mosquitto.conf", "conf/acl"):
         assert answer.texts[name] == (folder / name).read_text()
-    hidden = {item.name: item.withheld for item in answer.configuration if item.text is None}
-    assert hidden["conf/tls/server.key.pem"] is Withheld.OTHER
+    hidden = {item.name: item.hidden for item in answer.configuration if item.text is None}
+    assert hidden["conf/tls/server.key.pem"] is Hidden.OTHER
     Tracker("crate-1", folder.parent / "crate-1").enrol(asked.operator, "p256").publish(asked.operator, 5)
     rig.wait_until(lambda: asked.kinds()[Kind.MARK] >= 5)
     later = asked.attested()

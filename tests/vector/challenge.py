@@ -11,7 +11,7 @@ from typing import Any
 from sigillo.core.attestation import encode_attestation
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.canonical import canonical
-from sigillo.core.challenge import ChallengeAnswer, ConfigurationText, Withheld, encode_challenge_answer
+from sigillo.core.challenge import ChallengeAnswer, ConfigurationText, Hidden, encode_challenge_answer
 from sigillo.core.checkpoint import TreeHead, encode_checkpoint, sign_checkpoint
 from sigillo.core.endorsement import encode_registration
 from sigillo.core.epoch import configuration_hash, countersign, decode_statement, encode_statement
@@ -47,7 +47,7 @@ def configuration(**changes: str) -> tuple[ConfigurationText, ...]:
     """What is shown of that closure's configuration."""
     texts = {**TEXTS, **changes}
     shown = (ConfigurationText(name, text) for name, text in texts.items())
-    return (*shown, ConfigurationText("conf/tls/server.key.pem", None, Withheld.OTHER))
+    return (*shown, ConfigurationText("conf/tls/server.key.pem", None, Hidden.OTHER))
 
 
 class Launched:
@@ -93,16 +93,16 @@ def registered() -> bytes:
 def answers() -> dict[str, ChallengeAnswer]:
     """Good answers by name."""
     broker = Launched()
-    withheld = tuple(
+    hidden = tuple(
         ConfigurationText(name, None, reason)
         for name, reason in zip(
-            (item.name for item in configuration()), (Withheld.SECRET, Withheld.CHANGED, Withheld.SIZE), strict=True
+            (item.name for item in configuration()), (Hidden.SECRET, Hidden.CHANGED, Hidden.SIZE), strict=True
         )
     )
     return {
         "simulated": broker.answer(),
         "registered": broker.answer(registration_bytes=registered()),
-        "withheld": broker.answer(configuration=withheld),
+        "hidden": broker.answer(configuration=hidden),
     }
 
 
@@ -116,7 +116,7 @@ def accepted() -> dict[str, Vector]:
             "epoch_id": answer.statement.epoch_id,
             "checkpoint_size": answer.checkpoint.head.size,
             "shown": sum(item.text is not None for item in answer.configuration),
-            "withheld": sum(item.text is None for item in answer.configuration),
+            "hidden": sum(item.text is None for item in answer.configuration),
         }
         for name, answer in answers().items()
     }
@@ -190,11 +190,11 @@ def _members() -> dict[str, tuple[str, str]]:
         "configuration-null": (put(configuration=None), "no configuration"),
         "configuration-order": (changed(swap), "files in descending order"),
         "configuration-twice": (changed(repeat), "a file twice"),
-        "text-and-reason": (put_text(withheld="secret"), "a text, and why it is withheld"),
+        "text-and-reason": (put_text(hidden="secret"), "a text, and why it is hidden"),
         "text-neither": (put_text(text=None), "neither a text nor a reason"),
         "text-number": (put_text(text=1), "a number as text"),
         "text-long": (put_text(text="x" * 65_537), "a text of 65,537 bytes"),
-        "reason-other": (put_text(text=None, withheld="because"), "a reason that is not known"),
+        "reason-other": (put_text(text=None, hidden="because"), "a reason that is not known"),
         "item-more": (put_text(digest=""), "an item with one member more"),
         "name-empty": (put_text(name=""), "a file without a name"),
     }

@@ -116,7 +116,7 @@ def read_challenge(fields: Fields) -> None:
     assert found.subject.epoch_id.hex() == fields["epoch_id"]
     assert str(found.subject.checkpoint.size) == fields["checkpoint_size"]
     texts = list(answer.texts.values())
-    assert str(texts.count(None)) == fields["withheld"]
+    assert str(texts.count(None)) == fields["hidden"]
     assert str(len(texts) - texts.count(None)) == fields["shown"]
 
 

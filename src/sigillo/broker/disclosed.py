@@ -15,7 +15,7 @@ from sigillo.broker.configuration import Configuration
 from sigillo.broker.directive import read_directives
 from sigillo.broker.error import BrokerError
 from sigillo.broker.folder import OperatorFolder
-from sigillo.core.challenge import MAX_TEXT, ConfigurationText, Withheld
+from sigillo.core.challenge import MAX_TEXT, ConfigurationText, Hidden
 
 _NAMES_ONLY: Final = re.compile(
     r"^(?:password_file|psk_file)[ ]+\S+[ ]*$|(?<![\w-])(?:mosquitto_password_file\.so|psk_hint)(?![\w-])", re.MULTILINE
@@ -44,7 +44,7 @@ def configuration_texts(folder: OperatorFolder, configuration: Configuration) ->
     return tuple(
         _shown(folder.path / name, name, digest)
         if folder.path / name in shown
-        else ConfigurationText(name, None, Withheld.OTHER)
+        else ConfigurationText(name, None, Hidden.OTHER)
         for name, digest in sorted(configuration.digests.items(), key=lambda item: item[0].encode())
     )
 
@@ -63,13 +63,13 @@ def _shown(path: Path, name: str, digest: bytes) -> ConfigurationText:
         with path.open("rb") as file:
             content = file.read(MAX_TEXT + 1)
     except OSError:
-        return ConfigurationText(name, None, Withheld.CHANGED)
+        return ConfigurationText(name, None, Hidden.CHANGED)
     if len(content) > MAX_TEXT:
-        return ConfigurationText(name, None, Withheld.SIZE)
+        return ConfigurationText(name, None, Hidden.SIZE)
     if hashlib.sha256(content).digest() != digest:
-        return ConfigurationText(name, None, Withheld.CHANGED)
+        return ConfigurationText(name, None, Hidden.CHANGED)
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        return ConfigurationText(name, None, Withheld.SIZE)
-    return ConfigurationText(name, None, Withheld.SECRET) if holds_secret(text) else ConfigurationText(name, text)
+        return ConfigurationText(name, None, Hidden.SIZE)
+    return ConfigurationText(name, None, Hidden.SECRET) if holds_secret(text) else ConfigurationText(name, text)

@@ -50,7 +50,7 @@ _MAX: Final = {
 }
 
 
-class Withheld(StrEnum):
+class Hidden(StrEnum):
     """Why the text of a configuration file is not shown."""
 
     SECRET = "secret"  # noqa: S105  # no password
@@ -61,11 +61,11 @@ class Withheld(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationText:
-    """A file of the configuration: *name* as in the closure; its *text*, or None and why it is *withheld*."""
+    """A file of the configuration: *name* as in the closure; its *text*, or None and why it is *hidden*."""
 
     name: str
     text: str | None
-    withheld: Withheld | None = None
+    hidden: Hidden | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class ChallengeAnswer:
 
     @property
     def texts(self) -> dict[str, str | None]:
-        """Text of each configuration file by its name in the closure; None where it is withheld."""
+        """Text of each configuration file by its name in the closure; None where it is hidden."""
         return {item.name: item.text for item in self.configuration}
 
 
@@ -143,7 +143,7 @@ def encode_challenge_answer(answer: ChallengeAnswer) -> bytes:
         name: None if content is None else base64url_encode(content) for name, content in binary.items()
     }
     value["configuration"] = [
-        {"name": item.name, "text": item.text, "withheld": item.withheld} for item in answer.configuration
+        {"name": item.name, "text": item.text, "hidden": item.hidden} for item in answer.configuration
     ]
     data = encode_object(value, _ANSWER)
     if decode_challenge_answer(data) != answer:
@@ -233,13 +233,13 @@ def _configuration(value: object) -> tuple[ConfigurationText, ...]:
 
 
 def _text(value: object, where: str) -> ConfigurationText:
-    item = members(value, where, "name", "text", "withheld")
+    item = members(value, where, "name", "text", "hidden")
     name = text(item["name"], f"{where}, name", 1, MAX_PATH, allow_nul=False)
-    if (item["text"] is None) == (item["withheld"] is None):
-        raise DecodeError(where, f"{name[:64]} must have either a text, or why it is withheld")
-    if item["withheld"] is None:
+    if (item["text"] is None) == (item["hidden"] is None):
+        raise DecodeError(where, f"{name[:64]} must have either a text, or why it is hidden")
+    if item["hidden"] is None:
         return ConfigurationText(name, text(item["text"], f"{where}, text", 0, MAX_TEXT))
-    reason = text(item["withheld"], f"{where}, withheld")
-    if reason not in set(Withheld):
-        raise DecodeError(f"{where}, withheld", f"{reason[:32]!r} is none of {', '.join(Withheld)}")
-    return ConfigurationText(name, None, Withheld(reason))
+    reason = text(item["hidden"], f"{where}, hidden")
+    if reason not in set(Hidden):
+        raise DecodeError(f"{where}, hidden", f"{reason[:32]!r} is none of {', '.join(Hidden)}")
+    return ConfigurationText(name, None, Hidden(reason))
