@@ -12,6 +12,7 @@ from sigillo.broker.folder import OperatorFolder
 from sigillo.core.challenge import MAX_TEXT, Hidden
 
 from .operator import SETTINGS, installed
+from .test_derivation import Own
 
 
 @pytest.mark.parametrize(
@@ -150,3 +151,15 @@ def test_what_is_too_long_or_no_text_is_not_shown(folder: OperatorFolder) -> Non
     assert texts(folder)["conf/acl"] is Hidden.SIZE
     folder.access_list.write_bytes(b"topic read \xff\n")
     assert texts(folder)["conf/acl"] is Hidden.SIZE
+
+
+def test_of_an_own_configuration_what_is_derived_counts(tmp_path: Path) -> None:
+    own = Own(tmp_path)
+    own.file("acl", b"user a\ntopic read #\n")
+    own.write("listener 1884\nallow_anonymous false\nacl_file acl\n")
+    shown = {item.name: item.text for item in configuration_texts(own.folder, own.derive())}
+    assert shown["derived/mosquitto.conf"] == own.folder.derived_configuration.read_text()
+    assert str(shown["derived/acl"]).startswith("user a\n")
+    own.write("listener 1884\nconnection up\naddress a:1\ntopic # out\nremote_password hunter2\n")
+    hidden = {item.name: item.hidden for item in configuration_texts(own.folder, own.derive())}
+    assert hidden["derived/mosquitto.conf"] is Hidden.SECRET

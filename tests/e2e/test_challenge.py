@@ -18,7 +18,7 @@ import pytest
 from sigillo.attestation import software_tpm
 from sigillo.broker.account import REST_USER, find_account
 from sigillo.challenge import ChallengeError, fetch_challenge
-from sigillo.core.challenge import ChallengeAnswer, Hidden, verify_challenge_answer
+from sigillo.core.challenge import ChallengeAnswer, Hidden, encode_challenge_answer, verify_challenge_answer
 from sigillo.core.checkpoint import verify_checkpoint
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import decode_statement
@@ -112,6 +112,20 @@ def test_a_stranger_gets_a_fresh_quote_and_all_that_reading_it_takes(asked: Aske
     later = asked.attested()
     assert later.subject.checkpoint.size > first.subject.checkpoint.size
     assert later.clock.clock_ms > first.clock.clock_ms
+
+
+def test_a_bridges_password_is_in_no_answer(asked: Asked) -> None:
+    asked.operator.stop()
+    path = asked.operator.folder / "conf/mosquitto.conf"
+    bridge = "connection up\naddress 127.0.0.1:1\ntopic nothing out 1\nremote_username up\nremote_password hunter2\n"
+    path.write_text(path.read_text() + bridge)
+    asked.operator.start()
+    rig.wait_until(lambda: "quoted epoch 2" in asked.said())
+    asked.attested()
+    answer = asked.fetch(secrets.token_bytes(32))
+    (hidden,) = (item.hidden for item in answer.configuration if item.name == "conf/mosquitto.conf")
+    assert hidden is Hidden.SECRET
+    assert b"hunter2" not in encode_challenge_answer(answer)
 
 
 def test_an_answer_to_another_nonce_is_refused(asked: Asked) -> None:
