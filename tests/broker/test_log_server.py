@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sigillo import disk, web
+from sigillo.broker.challenge_server import ChallengeDesk
 from sigillo.broker.error import BrokerError
 from sigillo.broker.log_server import Folders, LogHandler, LogServer
 from sigillo.core.manifest import decode_manifest
@@ -39,7 +40,7 @@ def server(tmp_path: Path) -> Iterator[LogServer]:
     (tmp_path / "log" / "log.key.pem").write_bytes(b"SECRET")
     (public / "tile" / "0" / "001").symlink_to(tmp_path / "log" / "log.key.pem")
     folders = Folders(*map(disk.open_folder, (public, epochs, manifests)))
-    with LogServer("127.0.0.1:0", folders) as made:
+    with LogServer("127.0.0.1:0", folders, ChallengeDesk(None)) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield made
@@ -204,4 +205,4 @@ def test_connections_are_bounded_and_come_back(server: LogServer, monkeypatch: p
 def test_an_address_that_is_taken_is_named(server: LogServer) -> None:
     address = f"127.0.0.1:{server.server_address[1]}"
     with pytest.raises(BrokerError, match=f"{address}: the log cannot be served there"):
-        LogServer(address, server.folders)
+        LogServer(address, server.folders, ChallengeDesk(None))

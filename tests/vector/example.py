@@ -1,5 +1,6 @@
 """The worked examples at the end of the specs: one vector each, in annotated hex."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -217,6 +218,21 @@ def streamed_proof() -> str:
     return "\n".join(lines)
 
 
+def challenge_answer() -> str:
+    """The members of an answer, one a line; binary ones cut."""
+    text = parse_vector((VECTORS / "challenge/accept/simulated.txt").read_text(encoding="utf-8"))["answer"]
+    lines = []
+    for name, value in json.loads(text).items():
+        if isinstance(value, str):
+            lines.append(f'"{name}":"{value[:24]}…"')
+        elif value is None:
+            lines.append(f'"{name}":null')
+        else:
+            items = ",\n  ".join(json.dumps(item, separators=(",", ":"), ensure_ascii=False) for item in value)
+            lines.append(f'"{name}":[\n  {items}]')
+    return "{" + ",\n".join(lines) + "}"
+
+
 def examples() -> dict[Path, str]:
     """The section that ends each spec file."""
     made: dict[str, tuple[str, str, Callable[[bytes], Lines]]] = {
@@ -245,6 +261,10 @@ def examples() -> dict[Path, str]:
         lines = "\n".join(annotate(data))
         text = f"{HEADING}\n\n`{field}` of `vectors/{vector}.txt`, {len(data)} bytes:\n\n```text\n{lines}\n```\n"
         sections[SPECS / f"{spec}.md"] = text
+    sections[SPECS / "challenge.md"] = (
+        f"{HEADING}\n\n`answer` of `vectors/challenge/accept/simulated.txt`, broken into lines, and each "
+        f"binary member cut after 24\ncharacters:\n\n```text\n{challenge_answer()}\n```\n"
+    )
     sections[SPECS / "log.md"] = (
         f"{HEADING}\n\n`vectors/streamed-proof/accept/example.txt`: a tree of 13 leaves, of which 2, 6 and 7 are\n"
         "shown, with checkpoints of sizes 5, 8 and 13. Each line: the step, what it brings, and the (level, index)\n"

@@ -1,6 +1,6 @@
 """How this implementation reads the vectors of what a TPM says: raises what a reader must, or compares."""
 
-from sigillo.core import attestation, endorsement, event_log, ima, launch
+from sigillo.core import attestation, challenge, endorsement, event_log, ima, launch
 from sigillo.core.certificate import decode_certificate
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.mark import Checkpoint
@@ -127,6 +127,19 @@ def read_ima(fields: Fields) -> None:
     assert str(sum(measurement.violated for measurement in found)) == fields["violations"]
 
 
+def read_challenge(fields: Fields) -> None:
+    data = fields["answer"].encode()
+    answer = challenge.decode_challenge_answer(data)
+    found = challenge.verify_challenge_answer(answer, hexadecimal(fields, "nonce"))
+    assert challenge.encode_challenge_answer(answer) == data
+    assert found.key.name.hex() == fields["key_name"]
+    assert found.subject.epoch_id.hex() == fields["epoch_id"]
+    assert str(found.subject.checkpoint.size) == fields["checkpoint_size"]
+    texts = list(answer.texts.values())
+    assert str(texts.count(None)) == fields["hidden"]
+    assert str(len(texts) - texts.count(None)) == fields["shown"]
+
+
 TPM_READERS = {
     "quote": read_quote,
     "attestation-evidence": read_attestation,
@@ -135,4 +148,5 @@ TPM_READERS = {
     "closure": read_closure,
     "launch-log": read_launch_log,
     "ima": read_ima,
+    "challenge": read_challenge,
 }

@@ -48,6 +48,8 @@ class EventName(StrEnum):
     """The TPM gives no quote, or one that attests nothing."""
     TPM_BACK = "tpm-back"
     """It gives good ones again."""
+    UNANSWERED = "challenge-unanswered"
+    """A challenge got no answer, for another reason than the TPM."""
     SERVING = "serving"
     """The log is served over HTTP."""
     WITNESS = "witness"

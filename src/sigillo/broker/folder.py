@@ -104,8 +104,8 @@ class OperatorFolder:
 
     @property
     def registration(self) -> Path:
-        """`attestation/registration.cbor`: what a registrar states of the attestation key, where one does."""
-        return self.attestation / "registration.cbor"
+        """`attestation/registration.cose`: what a registrar says of the attestation key; the operator puts it there."""
+        return self.attestation / "registration.cose"
 
     @property
     def spool(self) -> Path:

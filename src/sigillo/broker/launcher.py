@@ -20,6 +20,7 @@ from sigillo.archive.store import Store
 from sigillo.broker.build_manifest import keep_manifest
 from sigillo.broker.clock import ClockSource
 from sigillo.broker.configuration import Configuration
+from sigillo.broker.disclosed import configuration_texts
 from sigillo.broker.epoch_store import EpochStore, Past
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report, cut
@@ -280,7 +281,8 @@ def _measure(plan: Plan, number: int) -> MeasuredLaunch | None:
     except AttestationError as error:
         raise BrokerError(f"a file was changed while it was measured: {error}; start again") from error
     measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm), plan.closure)
-    measured.begin(number, plan.command, {})
+    texts = configuration_texts(plan.folder, plan.configuration)
+    measured.begin(number, plan.command, {item.name: item.text for item in texts if item.text is not None})
     return measured
 
 

@@ -1,4 +1,4 @@
-"""A thin HTTP server on loopback: the log as C2SP tlog-tiles asks, and what runs here (`/build`).
+"""A thin HTTP server on loopback: the log as C2SP tlog-tiles asks, what runs here (`/build`), a fresh quote of its TPM.
 
 Only names of the two formats are opened, below folders that were opened before the process gave its rights up: it needs
 no right to `log/`, and as root it has none. Whoever speaks slowly, or not at all, is cut off; a proxy goes in front.
@@ -15,6 +15,8 @@ import threading
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from sigillo.broker.challenge_link import ServerSide
+from sigillo.broker.challenge_server import ChallengeDesk
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report
 from sigillo.core.epoch import SignedStatement, decode_statement
@@ -39,6 +41,7 @@ The log of a certified MQTT broker (Sigillo). Everything here is public, and pro
 /tile/entries/<N>[.p/<W>]      log entries, 45 bytes each
 /build                         what the newest epoch states to run, as JSON
 /manifest                      the build manifest that it names
+/attestation?nonce=<64 hex>    a fresh quote of its TPM over your nonce, if it has one, as JSON
 """
 
 
@@ -51,13 +54,19 @@ class Folders:
     manifests: int
 
 
-def serve_log(folders: Folders, address: str, report: Report) -> None:
-    """Serve until SIGTERM. Reports `serving`. Raises BrokerError where nothing can listen on *address*."""
+def serve_log(folders: Folders, address: str, challenges: socket.socket | None, report: Report) -> None:
+    """Serve until SIGTERM. Reports `serving`. Raises BrokerError where nothing can listen on *address*.
+
+    *challenges*: where the ends towards attesters come from; None where there is no TPM.
+    """
     stop, stopper = socket.socketpair()
     stopper.setblocking(False)
     signal.set_wakeup_fd(stopper.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    with LogServer(address, folders) as server:
+    link = ServerSide(challenges) if challenges else None
+    if link:
+        threading.Thread(target=link.follow, daemon=True).start()
+    with LogServer(address, folders, ChallengeDesk(link)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         report(Event(EventName.SERVING, {"url": server.url}))
         stop.recv(1)
@@ -68,9 +77,9 @@ def serve_log(folders: Folders, address: str, report: Report) -> None:
 class LogServer(Server):
     """The server on one address."""
 
-    def __init__(self, address: str, folders: Folders) -> None:
+    def __init__(self, address: str, folders: Folders, desk: ChallengeDesk) -> None:
         """*address*: as the setting `http`. Raises BrokerError."""
-        self.folders = folders
+        self.folders, self.desk = folders, desk
         try:
             super().__init__(address, LogHandler)
         except OSError as error:
@@ -81,7 +90,7 @@ class LogServer(Server):
 
 
 class LogHandler(Handler):
-    """GET and HEAD of what `_INDEX` names, 404 for the rest."""
+    """GET and HEAD of what `_INDEX` names, 404 for the rest; `/attestation` is the desk's, whatever the method."""
 
     server: LogServer
 
@@ -93,7 +102,21 @@ class LogHandler(Handler):
         """The same, without it."""
         self._answer(with_content=False)
 
+    def do_POST(self) -> None:
+        """No path takes it; nor the other methods."""
+        if self.server.desk.concerns(self.path):
+            self._answer(with_content=True)
+        else:
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED, f"Unsupported method ({self.command!r})")
+
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
+
     def _answer(self, *, with_content: bool) -> None:
+        if self.server.desk.concerns(self.path):
+            made = self.server.desk.respond(self.command, self.path)
+            headers = {"Content-Type": _JSON, "Cache-Control": "no-store", **made.headers}
+            self.answer(made.status, made.content, headers, with_content=with_content)
+            return
         found = self._find()
         status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
         content, kind, cache = found or (b"not found\n", _TEXT, _SHORT)

@@ -22,8 +22,10 @@ from sigillo import disk
 from sigillo.broker.account import Account, Accounts
 from sigillo.broker.anchor_process import keep_anchors
 from sigillo.broker.archiver import archive
-from sigillo.broker.attester_process import QuotedEpoch, keep_quoting
+from sigillo.broker.attester_process import Challenges, QuotedEpoch, keep_quoting
+from sigillo.broker.challenge_link import Exchange
 from sigillo.broker.cosigner import gather
+from sigillo.broker.disclosed import configuration_texts
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, LineReader, Report, Value, cut, decode_event, reporter
 from sigillo.broker.launcher import Plan, launch
@@ -32,6 +34,7 @@ from sigillo.broker.log_server import Folders, serve_log
 from sigillo.broker.process import FAILED, Child, ending, start_child, start_program
 from sigillo.broker.process_state import show_process
 from sigillo.broker.settings import Settings
+from sigillo.core.challenge import ConfigurationText
 from sigillo.core.errors import SigilloError
 
 _STOP_PATIENCE_S = {
@@ -79,6 +82,7 @@ class Supervisor:
         self._log_open = self._serving = self._ready = self._started = False
         self._epoch_reason: Value = None
         self._quoted: QuotedEpoch | None = None
+        self._exchange = Exchange()
         self._log_end, self._launchers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._wake_reader, self._wake_writer = socket.socketpair()
 
@@ -113,6 +117,7 @@ class Supervisor:
         self._ready = self._started = False
         self._epoch_reason = None
         self._part_with_old(plan.settings)
+        texts = configuration_texts(plan.folder, plan.configuration) if plan.closure and plan.settings.http else ()
         if "log" not in self._running and not self._start_log(plan):
             return
         if plan.settings.witness and "cosigner" not in self._running:
@@ -139,7 +144,7 @@ class Supervisor:
         if self._started and "archive" not in self._running:
             self._start_worker("archive", lambda report: archive(plan.folder, plan.settings, report))
         if self._started and (quoted := self._quoted):
-            self._start_worker("attester", lambda report: keep_quoting(plan.folder, plan.settings, quoted, report))
+            self._start_attester(plan, quoted, texts)
         while self._all_alive(*self._running):
             self._pass_reload_on(ask)
             self._turn(_HANDLER_S if self._reload_requested else None)
@@ -169,13 +174,23 @@ class Supervisor:
             opened = [disk.open_folder(path) for path in (folder.log / "public", folder.epochs, folder.manifests)]
             for descriptor in opened:
                 stack.callback(os.close, descriptor)
-            main = lambda report: serve_log(Folders(*opened), address, report)  # noqa: E731
-            self._start_worker("server", main, *opened, account=self._accounts.public, locked=False)
+            challenges = stack.enter_context(self._exchange.new_server()) if plan.settings.tpm else None
+            main = lambda report: serve_log(Folders(*opened), address, challenges, report)  # noqa: E731
+            keep = (*opened, challenges.fileno()) if challenges else opened
+            self._start_worker("server", main, *keep, account=self._accounts.public, locked=False)
         while not self._serving and self._all_alive("server", "log"):
             self._turn(None)
         if not self._serving and not self._alive("server"):
             self._refuse_start("server")
         return self._all_alive("server", "log")
+
+    def _start_attester(self, plan: Plan, quoted: QuotedEpoch, texts: tuple[ConfigurationText, ...]) -> None:
+        """Quotes of the epoch; and answers to challenges, where a server takes them."""
+        with ExitStack() as stack:
+            end = self._exchange.new_attester()
+            challenges = Challenges(stack.enter_context(end), texts) if end else None
+            main = lambda report: keep_quoting(plan.folder, plan.settings, quoted, challenges, report)  # noqa: E731
+            self._start_worker("attester", main, *([end.fileno()] if end else []))
 
     def _part_with_old(self, settings: Settings) -> None:
         """Those live through epochs that hang on the settings; those that were started with other ones do not.
@@ -186,6 +201,7 @@ class Supervisor:
                 if name in self._running:
                     self._stop(name)
                     del self._running[name]
+            self._exchange.close()
         self._settings = settings
 
     def _pass_reload_on(self, ask: Callable[[], Plan]) -> None:

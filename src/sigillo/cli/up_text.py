@@ -70,6 +70,7 @@ class Narrator:
             EventName.QUOTED: self._on_quoted,
             EventName.TPM_DOWN: self._on_tpm_down,
             EventName.TPM_BACK: self._on_tpm_back,
+            EventName.UNANSWERED: self._on_unanswered,
             EventName.SERVING: self._on_serving,
             EventName.WITNESS: self._on_witness,
             EventName.COSIGNED: self._on_cosigned,
@@ -168,6 +169,9 @@ class Narrator:
 
     def _on_tpm_back(self, _fields: _Fields) -> None:
         self._say("the TPM quotes again")
+
+    def _on_unanswered(self, fields: _Fields) -> None:
+        self._say(f"warning: who asks for a fresh quote gets none: {fields['reason']}")
 
     def _on_witness(self, fields: _Fields) -> None:
         if fields["state"] == "cosigns":
