@@ -72,12 +72,15 @@ def unseal_by(tpm: Tpm, sealed: SealedKey, approval: Approval) -> bytes:
     """The secret by one approval, once; whether that is good is for the TPM to say. Raises TpmError."""
     message = approval_message(approval.values, sealed.log_key)
     ticket = tpm.verify(sealed.owner.public_bytes, hashlib.sha256(message).digest(), _signature(approval.signature))
-    with _parent(tpm) as (parent, _), tpm.loaded(parent, sealed.public_bytes, sealed.private_bytes) as handle:
-        with tpm.policy_session() as session:
-            tpm.policy_pcr(session, pcr_digest(approval.values), BOOT_PCRS)
-            policy, reference = pcr_policy(approval.values), policy_reference(sealed.log_key)
-            tpm.policy_authorize(session, policy, reference, sealed.owner.name, ticket)
-            return tpm.unseal(handle, session)
+    policy, reference = pcr_policy(approval.values), policy_reference(sealed.log_key)
+    with (
+        _parent(tpm) as (parent, _),
+        tpm.loaded(parent, sealed.public_bytes, sealed.private_bytes) as handle,
+        tpm.policy_session() as session,
+    ):
+        tpm.policy_pcr(session, pcr_digest(approval.values), BOOT_PCRS)
+        tpm.policy_authorize(session, policy, reference, sealed.owner.name, ticket)
+        return tpm.unseal(handle, session)
 
 
 def _parent(tpm: Tpm) -> AbstractContextManager[tuple[int, bytes]]:

@@ -66,7 +66,6 @@ class NvPublic:
         return head + sized(self.policy) + _uint(self.size, 2)
 
 
-
 class Tpm:
     """One TPM. Every method raises TpmError where it refuses, does not answer in time, or answers nonsense."""
 

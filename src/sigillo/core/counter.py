@@ -30,6 +30,14 @@ class CounterRecord:
     checkpoint: Checkpoint
 
 
+class CounterError(AttestationError):
+    """The counter and the record do not belong together. *replaced*: that may be another TPM, else an older folder."""
+
+    def __init__(self, reason: str, *, replaced: bool) -> None:
+        super().__init__(reason)
+        self.replaced = replaced
+
+
 class Step(Enum):
     """What is to be done before the log signs anything."""
 
@@ -65,27 +73,24 @@ def verify_counter_record(data: bytes, key: LogKey) -> CounterRecord:
 def judge(record: CounterRecord | None, found: int | None) -> Step:
     """What a log with this record may do where the TPM says *found* (None: no counter of this log; 0: never raised).
 
-    Raises AttestationError that names both where this is not the newest state of the log, or not its TPM.
+    Raises CounterError that names both where this is not the newest state of the log, or not its TPM.
     """
     if record is None:
         if found is None:
             return Step.MAKE
-        raise AttestationError(f"the TPM counts this log (at {found}), and the folder is from before it did")
+        raise CounterError(
+            f"the TPM's counter of this log is at {found}, and this folder knows of no counter: it is an old copy",
+            replaced=False,
+        )
     if record.value == UNKNOWN:
         return Step.MAKE if found is None else Step.RAISE if found == 0 else Step.NOTHING
+    known = (
+        f"the newest count that this folder knows is {record.value}, when the log had {record.checkpoint.size} entries"
+    )
     if not found:
-        raise AttestationError(
-            f"the log was last at {record.value} of its counter, and the TPM has no such counter: it is another TPM, or "
-            "it was cleared"
-        )
+        raise CounterError(f"{known}; the TPM has no counter of this log", replaced=True)
     if found > record.value:
-        raise AttestationError(
-            f"the TPM's counter is at {found}, the newest that this folder knows is {record.value}, when the log had "
-            f"{record.checkpoint.size} entries: it is an old copy"
-        )
+        raise CounterError(f"the TPM's counter is at {found}, {known}: it is an old copy", replaced=False)
     if found < record.value - 1:
-        raise AttestationError(
-            f"the log was last at {record.value} of its counter, and the TPM's is at {found}: it is another TPM's, or "
-            "an old copy of a software TPM"
-        )
+        raise CounterError(f"{known}; the TPM's counter is at {found} only", replaced=True)
     return Step.NOTHING if found == record.value else Step.RAISE
