@@ -63,6 +63,7 @@ ATTESTATION = {
     9: "PCR values",
 }
 LAUNCH = {1: "version", 2: "epoch number", 3: "closure", 4: "command", 5: "environment"}
+COUNTER = {1: "version", 2: "value", 3: "size", 4: "root"}
 Names = Mapping[int, str]
 Lines = Iterator[str]
 
@@ -223,6 +224,7 @@ def examples() -> dict[Path, str]:
             "object",
             lambda data: item(data, "attestation evidence", ATTESTATION, 0),
         ),
+        "sealing": ("counter/accept/first", "object", lambda data: sign1(data, COUNTER)),
         "launch": ("launch-log/accept/first", "log", launch_log),
         "heads": ("heads/accept/first", "heads", lambda data: item(data, "heads", HEADS, 0)),
     }
