@@ -24,7 +24,7 @@ from ..vector.key import filler
 
 KEY = SigningLogKey(Ed25519PrivateKey.from_private_bytes(filler("counted log")), "broker.example/log")
 EVER = 41
-"""The highest that any counter of the TPM was before."""
+"""The highest of the counters that the TPM has deleted."""
 
 
 class Crash(BaseException):

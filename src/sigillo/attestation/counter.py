@@ -47,7 +47,7 @@ class NvCounter:
             tpm.define_nv(self.index, NvPublic(_ATTRIBUTES, self._key_id, _SIZE))
 
     def increment(self) -> None:
-        """Raise it by one; the first time, to more than any counter of this TPM ever was."""
+        """Raise it by one; the first time, to more than any counter was that this TPM has deleted."""
         with self._tpm() as tpm:
             tpm.increment_nv(self.index)
 

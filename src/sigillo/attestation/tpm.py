@@ -160,7 +160,7 @@ class Tpm:
         self._call(0x12A, [RH_OWNER], [_PASSWORD], sized(b"") + sized(public.encode(index)))
 
     def increment_nv(self, index: int) -> None:
-        """Raise a counter by one; one that is new starts above all that the TPM ever had."""
+        """Raise a counter by one; one that is new starts above all that were deleted."""
         self._call(0x134, [index, index], [_PASSWORD])
 
     def seal(self, parent: int, template: bytes, secret: bytes) -> tuple[bytes, bytes]:
