@@ -69,7 +69,7 @@ def seal(*, directory: Path, owner_key: Path) -> None:
     folder, private = OperatorFolder.at(directory), _owner_key(owner_key)
     with locked(folder.path), _tpm_of(folder) as tpm:
         values = boot_values(tpm)
-        key = read_vkey(folder.log / "log.vkey")
+        key = read_vkey(folder.log)
         approval = _approve(private, values, key.public_key)
         seal_log_key(folder.log, tpm, _public(private), approval)
     click.echo(f"the log key is sealed in {folder.log / SEALED}; its file is gone")
@@ -120,7 +120,7 @@ def status(*, directory: Path) -> int:
     It compares; it does not ask the TPM for the key. Exit code: 0 approved, or not sealed; 1 not approved.
     """
     folder = OperatorFolder.at(directory)
-    key = read_vkey(folder.log / "log.vkey")
+    key = read_vkey(folder.log)
     with _tpm_of(folder) as tpm:
         values = boot_values(tpm)
     approved = True
