@@ -132,12 +132,14 @@ class Tpm:
         """What an NV index is; None where there is no such index."""
         try:
             public = Cursor(self._call(0x169, [index]).sized(), "NV index")
+            public.take(4 + 2)  # index, name algorithm
+            return NvPublic(public.number(4), public.sized(), public.number(2))
+        except DecodeError as error:
+            raise TpmError(f"the TPM says nonsense of an {error}") from error
         except TpmError as error:
             if error.code == HANDLE:
                 return None
             raise
-        public.take(4 + 2)  # index, name algorithm
-        return NvPublic(public.number(4), public.sized(), public.number(2))
 
     def read_nv(self, index: int) -> bytes | None:
         """What an NV index holds; nothing where it was never written; None where there is no such index."""
@@ -148,11 +150,14 @@ class Tpm:
             step = min(_NV_STEP, public.size - len(data))
             parameters = _uint(step, 2) + _uint(len(data), 2)
             try:
-                data += self._call(0x14E, [index, index], [_PASSWORD], parameters).sized()
+                part = self._call(0x14E, [index, index], [_PASSWORD], parameters).sized()
             except TpmError as error:
                 if error.code == _NEVER_WRITTEN:
                     return b""
                 raise
+            if len(part) != step:
+                raise TpmError(f"the TPM gave {len(part)} bytes of an NV index for {step}")
+            data += part
         return data
 
     def define_nv(self, index: int, public: NvPublic) -> None:

@@ -95,7 +95,7 @@ def approve(*, directory: Path, owner_key: Path) -> None:
         if _public(private) != sealed.owner:
             raise BrokerError(f"{owner_key}: is not the owner's key that {folder.log / SEALED} was sealed for")
         values = boot_values(tpm)
-        changed = _changed(sealed, values)
+        changed = ", ".join(map(str, sealed.changed(values)))
         if not changed:
             click.echo("this boot is approved already")
             return
@@ -164,15 +164,6 @@ def _say_unmeasured(values: Sequence[bytes]) -> None:
         click.echo(
             "warning: PCR 0 to 7 are zero: no firmware measures into this TPM, so every boot of it looks the same"
         )
-
-
-def _changed(sealed: SealedKey, values: Sequence[bytes]) -> str:
-    """PCRs that differ from the newest approval; nothing where these values are approved."""
-    if any(approval.values == tuple(values) for approval in sealed.approvals):
-        return ""
-    newest = sealed.approvals[-1].values
-    pairs = zip(BOOT_PCRS, newest, values, strict=True)
-    return ", ".join(str(index) for index, before, now in pairs if before != now)
 
 
 def _sealed(folder: OperatorFolder) -> SealedKey:

@@ -114,10 +114,15 @@ class SealedKey:
             if approval.values == tuple(values):
                 self.owner.verify(approval.signature, approval_message(approval.values, self.log_key))
                 return approval
-        newest = self.approvals[-1].values
-        pairs = zip(BOOT_PCRS, newest, values, strict=True)
-        changed = ", ".join(str(index) for index, approved, found in pairs if approved != found)
+        changed = ", ".join(map(str, self.changed(values)))
         raise AttestationError(f"its owner has not approved how this machine was booted (changed: PCR {changed})")
+
+    def changed(self, values: Sequence[bytes]) -> tuple[int, ...]:
+        """The PCRs whose value is another than in the newest approval; none where these values are approved."""
+        if any(approval.values == tuple(values) for approval in self.approvals):
+            return ()
+        pairs = zip(BOOT_PCRS, self.approvals[-1].values, values, strict=True)
+        return tuple(index for index, before, now in pairs if before != now)
 
     def with_approval(self, approval: Approval) -> SealedKey:
         """The same key with one approval more, which MUST verify; the oldest goes where there are too many.
