@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sigillo.attestation import software_tpm
+from sigillo.attestation.counter import NvCounter
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.account import REST_USER, find_account
+from sigillo.broker.counted import read_record
+from sigillo.log.reader import read_vkey
 from sigillo.x509 import new_key, private_pem
 
 from ..attestation import rig
@@ -53,6 +56,14 @@ class Machine:
 
     def status(self, expect: int = 0) -> str:
         return sigillo("tpm", "status", self.operator.folder, expect=expect)
+
+    def counted(self) -> int:
+        """Where the log's counter is, in the TPM as in the folder."""
+        key = read_vkey(self.log)
+        record = read_record(self.log, key)
+        assert record
+        assert record.value == NvCounter(software_tpm.socket_of(self.tpm), key.key_id32).read()
+        return record.value
 
     def boot_differs(self, index: int) -> None:
         Tpm(rig.link_to(self.tpm)).extend(index, os.urandom(32))
@@ -136,6 +147,30 @@ def test_a_restored_backup_signs_nothing_and_the_newest_folder_starts(machine: M
     newest.rename(folder)
     machine.run(1)
     assert "counter: in the TPM at" in machine.status()
+
+
+def test_a_sudden_death_of_everything_stops_no_later_start(machine: Machine) -> None:
+    """As a power cut does it, but for what the disk has: the counter goes on, and each epoch was counted before GO."""
+    operator, values = machine.operator, []
+    for number in (1, 2, 3):
+        operator.start()
+        assert operator.process is not None
+        rig.wait_until(lambda: f"epoch {number} started" in operator.log.read_text())  # noqa: B023
+        values.append(machine.counted())
+        started = [operator.process.pid, *children(operator.process.pid)]
+        for pid in started:
+            os.kill(pid, signal.SIGKILL)
+        operator.process.wait()
+        operator.process = None
+    assert values == sorted(set(values))
+    machine.run(1)
+    assert machine.counted() > values[-1]
+
+
+def children(parent: int) -> list[int]:
+    """Process ids of the parts of a `sigillo up`."""
+    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in found]
 
 
 def _copy(source: Path, target: Path) -> None:
