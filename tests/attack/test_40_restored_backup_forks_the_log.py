@@ -1,4 +1,5 @@
-"""Attack 40, 31: a folder put back from a backup is right in itself. Its witnesses know that it was larger."""
+"""Attack 40, 31: a folder put back from a backup is right in itself. Its witnesses know that it was larger, and a
+TPM that counts the log knows that it is older."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ import pytest
 
 from sigillo.log.error import LogError
 
+from ..attestation import rig as tpm_rig
+from ..broker.tpm_counted import Counted
 from ..broker.witnessed import Rig, restored
 from ..log.operator import check
 
@@ -46,3 +49,19 @@ def test_a_restored_backup_that_went_another_way(rig: Rig) -> None:
     assert rig.states()[-1][1] == "forked", "the running log is told"
     with pytest.raises(LogError, match=r"stopped: .* it has cosigned another tree"):
         rig.open()
+
+
+def test_without_witnesses_a_tpm_knows(tmp_path: Path) -> None:
+    """The copy was made while the log ran, and grew beyond the original before it was noticed: it signs nothing."""
+    tpm = tpm_rig.made(tmp_path / "t")
+    with tpm_rig.started(tpm):
+        counted = Counted(tmp_path, tpm)
+        counted.grow(3)
+        backup = counted.copy()
+        counted.grow(2)
+        counted.put_back(backup)
+        counted.operator.mark(30)
+        before = counted.checkpoint
+        with pytest.raises(LogError, match=r"the TPM's counter is at \d+, the newest count .* knows is \d+.*old copy"):
+            counted.run()
+        assert counted.checkpoint == before

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sigillo.attestation.error import TpmError
-from sigillo.attestation.tpm import HANDLE, Tpm
+from sigillo.attestation.tpm import HANDLE, NvPublic, Tpm
 from sigillo.core.errors import DecodeError
-from sigillo.core.tpm import ATTRIBUTES, decode_attestation_key, encode_attestation_key
+from sigillo.core.tpm import ATTRIBUTES, decode_attestation_key, encode_attestation_key, sized
 
 from ..adversary.tpm import RawKey
 from . import rig
@@ -104,3 +104,41 @@ def test_refusals_in_words(code: int, words: str) -> None:
 def test_a_tpm_that_is_always_busy_is_given_up() -> None:
     with pytest.raises(TpmError, match="0x922"):
         Tpm(Scripted([0x922] * 100)).flush(0x8000_0000)
+
+
+class Saying(Scripted):
+    """A link whose answers are parameters, one after the other."""
+
+    def __init__(self, parameters: Sequence[bytes]) -> None:
+        super().__init__([])
+        self._parameters = list(parameters)
+
+    def transmit(self, command: bytes) -> bytes:
+        sessions = command[:2] == b"\x80\x02"
+        parameters = self._parameters.pop(0)
+        body = (len(parameters).to_bytes(4, "big") if sessions else b"") + parameters
+        return command[:2] + (10 + len(body)).to_bytes(4, "big") + bytes(4) + body
+
+
+COUNTER = sized(NvPublic(0x2206_0016, bytes(32), 8).encode(0x0181_0000))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [sized(b"")],
+        [COUNTER[:-1]],
+        [sized(COUNTER[2:-1])],
+        [COUNTER, sized(b"")],
+        [COUNTER, sized(bytes(7))],
+        [COUNTER, sized(bytes(9))],
+        [COUNTER, b"\0"],
+    ],
+)
+def test_nonsense_of_an_nv_index_is_the_tpms_fault(answers: list[bytes]) -> None:
+    with pytest.raises(TpmError):
+        Tpm(Saying(answers)).read_nv(0x0181_0000)
+
+
+def test_an_nv_index_as_it_is() -> None:
+    assert Tpm(Saying([COUNTER, sized(b"12345678")])).read_nv(0x0181_0000) == b"12345678"

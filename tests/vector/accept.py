@@ -39,6 +39,7 @@ from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
 from tests.vector import add_checkpoint, challenge, cosign, sample
 from tests.vector.accept_log import ACCEPT_LOG
+from tests.vector.accept_seal import ACCEPT_SEAL
 from tests.vector.accept_tpm import ACCEPT_TPM
 from tests.vector.file import Value
 from tests.vector.key import (
@@ -544,4 +545,5 @@ ACCEPT = {
     "add-checkpoint": add_checkpoint.accepted,
     **ACCEPT_TPM,
     "challenge": challenge.accepted,
+    **ACCEPT_SEAL,
 }

@@ -77,6 +77,7 @@ PROCESS = {
     9: "core limit",
     10: "ptrace scope",
 }
+COUNTER = {1: "version", 2: "value", 3: "size", 4: "root"}
 Names = Mapping[int, str]
 Lines = Iterator[str]
 
@@ -252,6 +253,7 @@ def examples() -> dict[Path, str]:
             "object",
             lambda data: item(data, "attestation evidence", ATTESTATION, 0),
         ),
+        "sealing": ("counter/accept/first", "object", lambda data: sign1(data, COUNTER)),
         "launch": ("launch-log/accept/first", "log", launch_log),
         "heads": ("heads/accept/first", "heads", lambda data: item(data, "heads", HEADS, 0)),
     }

@@ -1,12 +1,14 @@
 """How this implementation reads the vectors of what a TPM says: raises what a reader must, or compares."""
 
-from sigillo.core import attestation, challenge, endorsement, event_log, ima, launch
+from sigillo.core import attestation, challenge, counter, endorsement, event_log, ima, launch, sealing
 from sigillo.core.certificate import decode_certificate
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.mark import Checkpoint
+from sigillo.core.note import LogKey
 from sigillo.core.process_state import ProcessState
 from sigillo.core.quote import LAUNCH_PCR, Quote, Subject, verify_quote
 from sigillo.core.tpm import decode_attestation_key
+from tests.vector.accept_seal import LOG_KEY
 from tests.vector.read_log import Fields, hexadecimal
 
 
@@ -140,6 +142,26 @@ def read_challenge(fields: Fields) -> None:
     assert str(len(texts) - texts.count(None)) == fields["shown"]
 
 
+def read_sealed_key(fields: Fields) -> None:
+    data = hexadecimal(fields, "object")
+    found = sealing.decode_sealed_key(data)
+    values = hexadecimal(fields, "boot_values")
+    approval = found.approved([values[at : at + 32] for at in range(0, len(values), 32)])
+    assert sealing.encode_sealed_key(found) == data
+    assert found.owner.name.hex() == fields["owner_name"]
+    assert sealing.sealing_policy(found.owner, found.log_key).hex() == fields["policy"]
+    assert sealing.pcr_policy(approval.values).hex() == fields["pcr_policy"]
+
+
+def read_counter(fields: Fields) -> None:
+    record = counter.verify_counter_record(
+        hexadecimal(fields, "object"), LogKey.from_vkey(fields.get("vkey", LOG_KEY.vkey))
+    )
+    found = record.checkpoint
+    assert (str(record.value), str(found.size)) == (fields["value"], fields["size"])
+    assert found.root.hex() == fields["root"]
+
+
 TPM_READERS = {
     "quote": read_quote,
     "attestation-evidence": read_attestation,
@@ -149,4 +171,6 @@ TPM_READERS = {
     "launch-log": read_launch_log,
     "ima": read_ima,
     "challenge": read_challenge,
+    "sealed-key": read_sealed_key,
+    "counter": read_counter,
 }

@@ -13,6 +13,7 @@ from tests.vector.file import Value
 from tests.vector.key import EPOCH, LOG, SALT_KEY, filler
 from tests.vector.reject_cose import Cases, Raw, changed_cases, container_cases, payload_cases
 from tests.vector.reject_log import REJECT_LOG
+from tests.vector.reject_seal import REJECT_SEAL
 from tests.vector.reject_tpm import REJECT_TPM
 from tests.vector.sample import EPOCH_ID, LOG_KEY
 
@@ -329,4 +330,5 @@ REJECT = {
     "add-checkpoint": add_checkpoint.rejected,
     **REJECT_TPM,
     "challenge": challenge.rejected,
+    **REJECT_SEAL,
 }

@@ -183,6 +183,7 @@ READERS: dict[str, Callable[[Fields], None]] = {
 }
 
 DECIDES = {"public_key", "vkey", "witness_vkey", "principal", "root", "new_root", "step_1", "key_name", "registrar"}
+DECIDES |= {"boot_values"}
 DECIDES |= {f"pcr_{index}" for index in range(24)}
 """Fields of the vectors that are well formed and refused by cryptography."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -23,6 +25,21 @@ from sigillo.broker.settings import Settings
 from sigillo.x509 import new_key, private_pem, request_for
 
 _SERVER_KEY = 0o640  # the broker's group, where root owns it
+_JUST_ENDING_S = 1.0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock on an operator folder; its descriptor. Raises BrokerError where a `sigillo up` has it."""
+    descriptor = disk.open_folder(path)
+    try:
+        try:
+            disk.lock(descriptor, _JUST_ENDING_S)
+        except BlockingIOError:
+            raise BrokerError(f"{path}: another `sigillo up` runs on this folder; stop that one first") from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def install(folder: OperatorFolder, settings: Settings, accounts: Accounts) -> list[Path]:

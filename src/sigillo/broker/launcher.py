@@ -103,7 +103,7 @@ def launch(plan: Plan, plugin: socket.socket, view_end: socket.socket, log_end: 
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends when the broker has ended, not before
     folder = plan.folder
-    log_key = SigningLogKey.open(folder.log, plan.settings.origin)
+    log_key = SigningLogKey.open(folder.log, plan.settings.origin, plan.settings.tpm)
     store = EpochStore(folder.epochs, folder.spool, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     log = LauncherSide(log_end)
     store.wait_for_broker(STEP_S)

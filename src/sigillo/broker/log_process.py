@@ -13,6 +13,7 @@ import socket
 import time
 
 from sigillo.broker.cosigner import ask_before_signing
+from sigillo.broker.counted import CountedLog, counted_log
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
@@ -20,7 +21,7 @@ from sigillo.broker.log_key import SigningLogKey
 from sigillo.broker.log_link import LogSide
 from sigillo.broker.settings import Settings
 from sigillo.core.checkpoint import SignedCheckpoint
-from sigillo.log.writer import BeforeSigning, Log, create_log
+from sigillo.log.writer import BeforeSigning, CheckCounter, Log, create_log
 
 _PAUSE_S = 0.25
 _MUCH = 4096
@@ -32,7 +33,7 @@ def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, rep
 
     Reports `witness` (of those that do not say what they have seen), `log-opened`, `logged`, `log-finding`.
 
-    Raises BrokerError, LogError, OSError.
+    Raises BrokerError, LogError, TpmError, OSError.
     """
     os.umask(0o022)  # `public/` is for everybody; what is not has a mode of its own
     wake_reader, wake_writer = socket.socketpair()
@@ -41,10 +42,17 @@ def keep_log(folder: OperatorFolder, settings: Settings, end: socket.socket, rep
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     with wake_reader, wake_writer:
         try:
-            key = SigningLogKey.open(folder.log, settings.origin)
-            ask, interval_s = _ask(folder, settings, report), settings.anchor_interval
-            with opened(folder, key, settings.keep_entries, heads_interval_s=interval_s, before_signing=ask) as log:
-                Rounds(log, LogSide(end), report).run(wake_reader)
+            key = SigningLogKey.open(folder.log, settings.origin, settings.tpm)
+            counted = counted_log(folder.log, key, settings.tpm)
+            with opened(
+                folder,
+                key,
+                settings.keep_entries,
+                heads_interval_s=settings.anchor_interval,
+                before_signing=_ask(folder, settings, report),
+                check_counter=counted.check if counted else None,
+            ) as log:
+                Rounds(log, LogSide(end), report, counted).run(wake_reader)
         finally:
             signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
 
@@ -63,6 +71,7 @@ def opened(
     *,
     heads_interval_s: float = 60.0,
     before_signing: BeforeSigning | None = None,
+    check_counter: CheckCounter | None = None,
 ) -> Log:
     """The log; made where no epoch was ever stated. Raises BrokerError where it is gone, LogError.
 
@@ -84,25 +93,27 @@ def opened(
         keep_entries=keep_entries,
         heads_interval_s=heads_interval_s,
         before_signing=before_signing,
+        check_counter=check_counter,
     )
 
 
 class Rounds:
     """The rounds of one log, in the rhythm of its process."""
 
-    def __init__(self, log: Log, launcher: LogSide, report: Report) -> None:
-        self._log, self._launcher, self._report = log, launcher, report
+    def __init__(self, log: Log, launcher: LogSide, report: Report, counted: CountedLog | None = None) -> None:
+        self._log, self._launcher, self._report, self._counted = log, launcher, report, counted
         self._newest: SignedCheckpoint = log.checkpoint
         self._reported = self._newest.head.size
         self._due = 0.0
 
     def run(self, stop: socket.socket) -> None:
-        """Until *stop* can be read. Raises LogError, OSError."""
+        """Until *stop* can be read. Raises LogError, TpmError, OSError."""
         self._report(Event(EventName.LOG_OPENED, {"size": self._newest.head.size}))
         while True:
             stopping = bool(select.select([stop], [], [], 0)[0])
             asked, begun = self._launcher.asked(), time.monotonic()
             self._rounds(until_idle=stopping or bool(asked))
+            self._count(ending=stopping)
             for question in asked:
                 self._launcher.answer(question, self._newest)
             self._say(now=stopping)
@@ -121,6 +132,13 @@ class Rounds:
             self._say()
             if not (much or until_idle):
                 return
+
+    def _count(self, *, ending: bool) -> None:
+        """Raise the TPM's counter where it is time: for an epoch before anybody hears that its statement is logged."""
+        if self._counted:
+            self._counted.turn(self._log.epoch, self._newest.head.checkpoint, ending=ending)
+            for finding in self._counted.findings():
+                self._report(Event(EventName.LOG_FINDING, {"finding": cut(finding)}))
 
     def _say(self, *, now: bool = False) -> None:
         """What was logged, at most once a second, and what was found."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "build": "Build from verified source, by a recipe.",
     "rebuild": "Rebuild from a manifest alone; sign what came out.",
     "release": "Make and sign what a builder publishes.",
+    "tpm": "Seal the log key in a TPM, approve boots (operator).",
     "tsa": "Run a local time-stamp authority (demo, tests).",
     "witness": "Run a witness: cosign the logs of others.",
     "swtpm": "Run a TPM in software (demo, tests).",

@@ -5,13 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from sigillo import disk
 from sigillo.broker.account import Accounts, choose_accounts
 from sigillo.broker.anchor_process import address_of
 from sigillo.broker.build_manifest import check_programs, load_manifest
@@ -22,7 +19,7 @@ from sigillo.broker.derivation import derive_configuration
 from sigillo.broker.error import BrokerError
 from sigillo.broker.event import Event, EventName, Report
 from sigillo.broker.folder import OperatorFolder
-from sigillo.broker.installation import check_certificate, install, install_plugin
+from sigillo.broker.installation import check_certificate, install, install_plugin, locked
 from sigillo.broker.launcher import Plan
 from sigillo.broker.settings import (
     CARRIERS,
@@ -43,7 +40,6 @@ from sigillo.log.submission import WitnessAddress
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _WARN_DAYS = 30
-_JUST_ENDING_S = 1.0
 
 
 @click.command(
@@ -228,7 +224,7 @@ def command(
     report: Report = _print_json if as_json else Narrator(folder)
     _check_clock(sample(), settings, folder)
     accounts = _accounts(folder.path)
-    with _locked(folder.path) as lock:
+    with locked(folder.path) as lock:
         _prepare(folder, settings, accounts, plugin, report, update_plugin=update_plugin)
         went_well = Supervisor(accounts, lock, report).run(lambda: _plan(folder, accounts, start))
     context.exit(0 if went_well else 1)
@@ -370,20 +366,6 @@ def _check_executable(settings: Settings) -> None:
         found = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
         remedy = f"name it with --mosquitto {found}" if found else "install Mosquitto (Debian: apt install mosquitto)"
         raise BrokerError(f"{settings.executable}: is no program that can be run; {remedy}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Hold the lock on an operator folder. Raises BrokerError where another `sigillo up` has it."""
-    descriptor = disk.open_folder(path)
-    try:
-        try:
-            disk.lock(descriptor, _JUST_ENDING_S)
-        except BlockingIOError:
-            raise BrokerError(f"{path}: another `sigillo up` runs on this folder; stop that one first") from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _print_json(event: Event) -> None:

@@ -28,6 +28,8 @@ DOMAINS: Final = frozenset(
         "quote",
         "closure",
         "registration",
+        "sealed-key",
+        "counter",
     }
 )
 

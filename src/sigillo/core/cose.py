@@ -65,6 +65,7 @@ EPOCH_END: Final = Form("epoch-end", _BY_EPOCH_KEY, (32, 32))
 SEAL: Final = Form("seal", _BY_EPOCH_KEY, (32, 32))
 READING: Final = Form("reading", frozenset({ED25519, ESP256}), (1, MAX_KID))
 REGISTRATION: Final = Form("registration", frozenset({ED25519}), (32, 32))
+COUNTER: Final = Form("counter", frozenset({ED25519}), (32, 32))
 
 
 @dataclass(frozen=True, slots=True)

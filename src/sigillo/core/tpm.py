@@ -102,12 +102,12 @@ class AttestationKey:
     @property
     def name(self) -> bytes:
         """TPM name: algorithm ‖ SHA-256(TPMT_PUBLIC), 34 bytes. What epoch statements and policies name it by."""
-        return _name(self.public_bytes)
+        return object_name(self.public_bytes)
 
     @property
     def qualified_name(self) -> bytes:
         """Name of a primary key of the endorsement hierarchy, 34 bytes: of a key elsewhere it is another."""
-        return _name(RH_ENDORSEMENT.to_bytes(4, "big") + self.name)
+        return object_name(RH_ENDORSEMENT.to_bytes(4, "big") + self.name)
 
     def verify(self, signature_bytes: bytes, message: bytes) -> None:
         """Verify a TPMT_SIGNATURE. Raises DecodeError where it is none by such a key, AttestationError."""
@@ -166,8 +166,8 @@ def decode_attestation_key(public_bytes: bytes) -> AttestationKey:
 def encode_attestation_key(x: bytes, y: bytes) -> bytes:
     """TPMT_PUBLIC of an AK. With empty coordinates it is the template that a TPM makes one from."""
     attributes = sum(ATTRIBUTES[name] for name in KEY_ATTRIBUTES)
-    head = _packed((ECC, 2), (SHA256, 2), (attributes, 4), (0, 2), (NULL, 2), (ECDSA_SCHEME, 2), (SHA256, 2))
-    return head + _packed((P256, 2), (NULL, 2)) + sized(x) + sized(y)
+    head = packed((ECC, 2), (SHA256, 2), (attributes, 4), (0, 2), (NULL, 2), (ECDSA_SCHEME, 2), (SHA256, 2))
+    return head + packed((P256, 2), (NULL, 2)) + sized(x) + sized(y)
 
 
 def decode_signature(signature_bytes: bytes) -> tuple[int, int]:
@@ -206,7 +206,7 @@ def decode_attest(attest_bytes: bytes) -> Attest:
 def encode_selection(indices: Iterable[int]) -> bytes:
     """TPML_PCR_SELECTION of PCRs of the SHA-256 bank."""
     bits = sum(1 << index for index in set(indices))
-    return _packed((1, 4), (SHA256, 2), (SELECT_SIZE, 1)) + bits.to_bytes(SELECT_SIZE, "little")
+    return packed((1, 4), (SHA256, 2), (SELECT_SIZE, 1)) + bits.to_bytes(SELECT_SIZE, "little")
 
 
 def sized(data: bytes) -> bytes:
@@ -214,11 +214,13 @@ def sized(data: bytes) -> bytes:
     return len(data).to_bytes(2, "big") + data
 
 
-def _packed(*numbers: tuple[int, int]) -> bytes:
+def packed(*numbers: tuple[int, int]) -> bytes:
+    """Unsigned integers one after the other, each as (value, size in bytes)."""
     return b"".join(value.to_bytes(size, "big") for value, size in numbers)
 
 
-def _name(data: bytes) -> bytes:
+def object_name(data: bytes) -> bytes:
+    """TPM name of an object with this TPMT_PUBLIC: algorithm ‖ SHA-256, 34 bytes."""
     return SHA256.to_bytes(2, "big") + hashlib.sha256(data).digest()
 
 

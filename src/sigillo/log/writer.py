@@ -27,10 +27,11 @@ from sigillo.core.checkpoint import (
 )
 from sigillo.core.entry import Kind, decode_entry
 from sigillo.core.errors import DecodeError, SigilloError, SignatureError
+from sigillo.core.mark import Checkpoint
 from sigillo.core.note import LogKey
 from sigillo.core.tile import WIDTH
 from sigillo.log.error import RESTORED, STOPPED, LogError, naming
-from sigillo.log.history import History
+from sigillo.log.history import History, RootAt
 from sigillo.log.matched import matched
 from sigillo.log.public import CHECKPOINT, PublicLog
 from sigillo.log.recent import REACH
@@ -49,6 +50,9 @@ STOPPED_FOR_EVER: Final = "stopped"
 Sign = Callable[[bytes], bytes]
 BeforeSigning = Callable[[SignedCheckpoint, int], str | None]
 """W0: gets the present checkpoint, durable, and the size of the store; returns why this log may never sign again."""
+
+CheckCounter = Callable[[Checkpoint, RootAt], None]
+"""W1: gets the present checkpoint, durable, and roots of the store's tree; raises where the log is an old copy."""
 
 
 def create_log(folder: Path, key: LogKey, sign: Sign) -> None:
@@ -97,6 +101,7 @@ class Log:
         heads_interval_s: float = 60.0,
         now: Callable[[], float] = time.monotonic,
         before_signing: BeforeSigning | None = None,
+        check_counter: CheckCounter | None = None,
     ) -> Log:
         """Take the log's lock, find what a crash left, and finish the last round.
 
@@ -110,9 +115,10 @@ class Log:
             heads_interval_s: between two heads entries while marks come.
             now: monotonic seconds.
             before_signing: asks the witnesses; without one nobody is asked.
+            check_counter: compares with a TPM's counter; without one nothing is.
 
         Raises:
-            LogError: names the file and says what to do.
+            LogError: names the file and says what to do; what *check_counter* raises.
         """
         log = cls(folder, key, sign)
         log._keep_entries = keep_entries
@@ -120,6 +126,9 @@ class Log:
             with naming(folder, STOPPED):
                 log._lock()
                 log._recover()
+                if check_counter:
+                    disk.sync_folder(log._public)  # as in _ask
+                    check_counter(log._checkpoint.head.checkpoint, log._tree.root_at)  # W1
                 if before_signing:
                     log._ask(before_signing, log._history.size)
                 log._source = Source(folder, spool, epochs, log._history, heads_interval_s=heads_interval_s, now=now)
@@ -146,6 +155,11 @@ class Log:
     def checkpoint(self) -> SignedCheckpoint:
         """The newest checkpoint; it is durable."""
         return self._checkpoint
+
+    @property
+    def epoch(self) -> int:
+        """Number of the newest epoch logged; 0: none."""
+        return self._history.epoch
 
     @property
     def findings(self) -> list[str]:
