@@ -19,6 +19,7 @@ from sigillo.attestation.attester import Attester
 from sigillo.attestation.error import TpmError
 from sigillo.attestation.link import open_link
 from sigillo.attestation.tpm import Tpm
+from sigillo.broker.boot_record import BootRecord
 from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import Settings
@@ -53,12 +54,13 @@ class QuotedEpoch:
 
 
 def keep_quoting(folder: OperatorFolder, settings: Settings, epoch: QuotedEpoch, report: Report) -> None:
-    """Quote until SIGTERM, and then once more. Reports `quoted`, `tpm-down`, `tpm-back`."""
+    """Quote until SIGTERM, and then once more. Reports `quoted`, `tpm-down`, `tpm-back`, `boot-unrecorded`."""
     stop, stopper = socket.socketpair()
     stopper.setblocking(False)
     signal.set_wakeup_fd(stopper.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    Quoting(folder, Path(settings.tpm), epoch, settings.quote_interval, report).run(stop)
+    record = BootRecord(folder, settings, report)
+    Quoting(folder, Path(settings.tpm), epoch, settings.quote_interval, report, record=record).run(stop)
     signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
 
 
@@ -66,10 +68,17 @@ class Quoting:
     """The quotes of one epoch."""
 
     def __init__(
-        self, folder: OperatorFolder, tpm: Path, epoch: QuotedEpoch, interval_s: float, report: Report
+        self,
+        folder: OperatorFolder,
+        tpm: Path,
+        epoch: QuotedEpoch,
+        interval_s: float,
+        report: Report,
+        *,
+        record: BootRecord,
     ) -> None:
         self._folder, self._tpm, self._epoch = folder, tpm, epoch
-        self._interval_s, self._report = interval_s, report
+        self._interval_s, self._report, self._record = interval_s, report, record
         self._last: Quote | None = None
         self._failures = 0
         self._trouble: type[Exception] | None = None
@@ -92,6 +101,7 @@ class Quoting:
         try:
             quote = self._quote()
             self._failures = 0
+            self._record.keep(quote.clock.reset_count)
             self._check(quote)
         except (TpmError, AttestationError, DecodeError, LogError, OSError) as error:
             return self._failed(error)

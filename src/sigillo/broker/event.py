@@ -48,6 +48,8 @@ class EventName(StrEnum):
     """The TPM gives no quote, or one that attests nothing."""
     TPM_BACK = "tpm-back"
     """It gives good ones again."""
+    BOOT_UNRECORDED = "boot-unrecorded"
+    """The machine's boot log or measurement list is not there, cannot be read, or cannot be kept."""
     SERVING = "serving"
     """The log is served over HTTP."""
     WITNESS = "witness"

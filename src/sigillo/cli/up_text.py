@@ -70,6 +70,7 @@ class Narrator:
             EventName.QUOTED: self._on_quoted,
             EventName.TPM_DOWN: self._on_tpm_down,
             EventName.TPM_BACK: self._on_tpm_back,
+            EventName.BOOT_UNRECORDED: self._on_boot_unrecorded,
             EventName.SERVING: self._on_serving,
             EventName.WITNESS: self._on_witness,
             EventName.COSIGNED: self._on_cosigned,
@@ -168,6 +169,12 @@ class Narrator:
 
     def _on_tpm_back(self, _fields: _Fields) -> None:
         self._say("the TPM quotes again")
+
+    def _on_boot_unrecorded(self, fields: _Fields) -> None:
+        self._say(
+            f"{fields['path']}: {fields['reason']}. What else this machine loads is not kept: nothing above the level "
+            "launched can be shown of it"
+        )
 
     def _on_witness(self, fields: _Fields) -> None:
         if fields["state"] == "cosigns":
