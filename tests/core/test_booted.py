@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from types import MappingProxyType
@@ -9,8 +10,8 @@ from types import MappingProxyType
 import pytest
 
 from sigillo.core.booted import Booted, explain, find_platform, verify_booted
-from sigillo.core.errors import AttestationError
-from sigillo.core.event_log import EventType, LoggedEvent, encode_event_log
+from sigillo.core.errors import AttestationError, DecodeError
+from sigillo.core.event_log import EventType, LoggedEvent, decode_event_log, encode_event_log
 from sigillo.core.ima import decode_measurements
 from sigillo.core.launch import Role, verify_launch_log
 from sigillo.core.platform_trust import REQUIRED, PlatformTrust
@@ -261,6 +262,24 @@ def test_the_platform_is_the_operators_own_and_the_one_that_boots_so() -> None:
         find_platform([other, good], "Somebody", quote)
     with pytest.raises(AttestationError, match="no "):
         find_platform([], OPERATOR, quote)
+
+
+def test_a_changed_byte_is_refused_or_changes_nothing_that_counts() -> None:
+    """Type and data of an event say nothing here, so they may change; of the list every byte counts."""
+    found = machine()
+    quote, platform = found.quote(), found.platform(KNOWN)
+    expected, harmless = verified(found), 0
+    boot_log, ima_list = found.boot_log_bytes, found.ima_list
+    for at in range(len(boot_log)):
+        changed = boot_log[:at] + bytes([boot_log[at] ^ 0x40]) + boot_log[at + 1 :]
+        with contextlib.suppress(AttestationError, DecodeError):
+            assert verify_booted(decode_event_log(changed), ima_list, quote, CLOSURE, platform) == expected
+            harmless += 1
+    assert 0 < harmless < len(boot_log) // 2
+    for at in range(len(ima_list)):
+        changed = ima_list[:at] + bytes([ima_list[at] ^ 0x40]) + ima_list[at + 1 :]
+        with pytest.raises(AttestationError):
+            verify_booted(found.boot_log, changed, quote, CLOSURE, platform)
 
 
 def test_the_sentences_say_what_is_not_shown() -> None:

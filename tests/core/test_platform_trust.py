@@ -82,6 +82,19 @@ def comparable(platform: PlatformTrust) -> tuple[object, ...]:
     return (platform.operator, platform.name, dict(platform.boot), platform.command_lines, platform.files)
 
 
+anything = st.recursive(
+    st.sampled_from([True, 0, -1, 0.5, "", "a", HEX, HEX.upper(), "ima_tcb", "ima_tcb\n"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["pcr0", "pcr4", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["operator", "name", "boot", "command_line", "files", "x"]), anything))
+def test_other_tables_are_refused(table: dict[str, object]) -> None:
+    with pytest.raises(PolicyError, match=r"^platform\[1\]"):
+        decode_platforms(Table({"platform": [table]}, ""))
+
+
 def test_none_is_none() -> None:
     assert decode("") == ()
     assert list(platform_lines([])) == []
