@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from sigillo import disk
-from sigillo.broker.boot_record import BootRecord, boot_lines
+from sigillo.broker.boot_record import BootRecord, boot_lines, measured_before
 from sigillo.broker.event import Event, EventName
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import Settings
 from sigillo.core.attestation import AttestationEvidence
-from sigillo.core.event_log import encode_event_log
+from sigillo.core.event_log import LoggedEvent, encode_event_log
 from sigillo.core.evidence_line import BootLine, ImaLine
 from sigillo.core.mark import Checkpoint
-from sigillo.core.quote import Subject
+from sigillo.core.quote import LAUNCH_PCR, Subject
 
 from ..adversary.machine import Machine, boot, loaded
 from ..adversary.tpm import LyingTpm
@@ -152,6 +152,19 @@ def test_lines_are_of_the_boots_in_which_the_quotes_were_made(kept: Kept) -> Non
         *sorted(boots, key=lambda line: line.log),  # type: ignore[union-attr]
         *sorted(lists, key=lambda line: line.measurements),  # type: ignore[union-attr]
     ]
+
+
+def test_what_the_boot_has_of_the_launches_pcr(kept: Kept) -> None:
+    extension = LoggedEvent(LAUNCH_PCR, 0xD, filler("an extension of the system"), b"sysext")
+    settings = Settings("h", "o", boot_log=str(kept.boot_log))
+    assert measured_before(settings) == ()
+    kept.machine = Machine((*boot(), extension))
+    kept.write()
+    assert measured_before(settings) == (extension,)
+    kept.boot_log.write_bytes(b"no log")
+    assert measured_before(settings) == ()
+    kept.boot_log.unlink()
+    assert measured_before(settings) == ()
 
 
 def test_of_many_boots_the_newest_eight(kept: Kept) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,16 +24,16 @@ from sigillo.broker.account import REST_USER, find_account
 from sigillo.broker.boot_record import boot_lines
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import Settings
-from sigillo.core.booted import Booted, verify_booted
+from sigillo.core.booted import Booted, before_launches, verify_booted
 from sigillo.core.epoch import SignedStatement, decode_statement
 from sigillo.core.errors import AttestationError
-from sigillo.core.event_log import decode_event_log
+from sigillo.core.event_log import LoggedEvent, decode_event_log
 from sigillo.core.evidence_line import BootLine, ImaLine
 from sigillo.core.launch import Closure, Role, check_statement, decode_closure, verify_launch_log
 from sigillo.core.platform_trust import PlatformTrust
-from sigillo.core.quote import Quote
+from sigillo.core.quote import LAUNCH_PCR, Quote
 
-from ..adversary.machine import COMMAND_LINE, Machine, loaded
+from ..adversary.machine import COMMAND_LINE, Machine, boot, loaded
 from ..attestation import rig
 from ..vector.accept_ima import Raw
 from ..vector.key import filler
@@ -78,9 +78,9 @@ class Appliance:
         (self.operator.folder / "sigillo.toml").write_bytes(settings.encode())
 
     @contextmanager
-    def booted(self, files: list[Raw]) -> Iterator[None]:
+    def booted(self, files: list[Raw], *more: LoggedEvent) -> Iterator[None]:
         """From a reset of the TPM on: the firmware measures its boot, the kernel what is loaded."""
-        self.machine = Machine(files=files)
+        self.machine = Machine((*boot(), *more), files)
         (self.kernel / "binary_bios_measurements").write_bytes(self.machine.boot_log_bytes)
         (self.kernel / "binary_runtime_measurements").write_bytes(self.machine.ima_list)
         with rig.started(self.tpm):
@@ -117,9 +117,9 @@ class Run:
     lines: list[BootLine | ImaLine]
     program: Path
 
-    def launched(self) -> Closure:
+    def launched(self, before: Sequence[LoggedEvent] = ()) -> Closure:
         """Level "launched": raises unless the launch says what the statement says."""
-        launched = verify_launch_log(self.launch_log, self.quotes[-1].launch_pcr)
+        launched = verify_launch_log(self.launch_log, self.quotes[-1].launch_pcr, before)
         assert launched.epoch_id == self.signed.epoch_id
         closure = decode_closure((self.closures / f"{launched.event.closure_hash.hex()}.cbor").read_bytes())
         assert closure.object_hash == launched.event.closure_hash
@@ -128,11 +128,11 @@ class Run:
 
     def booted(self, platform: PlatformTrust) -> list[Booted]:
         """Level "booted", by each quote of the epoch."""
-        closure = self.launched()
-        boot, ima = self.lines
-        assert isinstance(boot, BootLine)
+        first, ima = self.lines
+        assert isinstance(first, BootLine)
         assert isinstance(ima, ImaLine)
-        log = decode_event_log(boot.log)
+        log = decode_event_log(first.log)
+        closure = self.launched(before_launches(log))
         return [verify_booted(log, ima.measurements, quote, closure, platform) for quote in self.quotes]
 
 
@@ -183,6 +183,18 @@ def test_an_honest_launcher_and_one_that_lies(operator: Operator, tpm: Path) -> 
             lied.booted(platform)
         said = f"{foreign}, SHA-256 {digest.hex()}, was loaded, and is neither part of the launch nor of the platform"
         assert caught.value.reason == said
+
+
+def test_a_boot_that_measured_something_into_the_launches_pcr(operator: Operator, tpm: Path) -> None:
+    """As systemd-stub does with extensions of the system: the launch log begins with it."""
+    extension = LoggedEvent(LAUNCH_PCR, 0xD, filler("an extension of the system"), b"sysext")
+    appliance = Appliance(operator, tpm)
+    appliance.settle()
+    with appliance.booted([INIT], extension):
+        run = appliance.run()
+    run.launched([extension])
+    with pytest.raises(AttestationError, match="somebody else"):
+        run.launched()
 
 
 def test_a_machine_without_ima_is_launched_and_no_more(operator: Operator, tpm: Path) -> None:

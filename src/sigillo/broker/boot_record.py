@@ -15,8 +15,9 @@ from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.settings import Settings
 from sigillo.core.attestation import AttestationEvidence
+from sigillo.core.booted import before_launches
 from sigillo.core.errors import AttestationError, DecodeError
-from sigillo.core.event_log import MAX_LOG, decode_event_log
+from sigillo.core.event_log import MAX_LOG, LoggedEvent, decode_event_log
 from sigillo.core.evidence import MAX_BOOTS
 from sigillo.core.evidence_codec import encode_line
 from sigillo.core.evidence_line import BootLine, ImaLine, shared_order
@@ -32,7 +33,7 @@ class BootRecord:
 
     def __init__(self, folder: OperatorFolder, settings: Settings, report: Report) -> None:
         self._folder, self._report = folder, report
-        self._boot_log = Path(settings.boot_log) if settings.boot_log else BOOT_LOG
+        self._boot_log = _boot_log(settings)
         self._ima_list = Path(settings.ima_list) if settings.ima_list else IMA_LIST
         self._said: set[Path] = set()
 
@@ -63,6 +64,14 @@ class BootRecord:
             self._report(Event(EventName.BOOT_UNRECORDED, {"path": str(source), "reason": cut(reason)}))
 
 
+def measured_before(settings: Settings) -> tuple[LoggedEvent, ...]:
+    """What this boot has of the launches' PCR, from its log; nothing where that cannot be read."""
+    try:
+        return before_launches(decode_event_log(_boot_log(settings).read_bytes()))
+    except (OSError, AttestationError, DecodeError):
+        return ()
+
+
 def boot_lines(folder: OperatorFolder, quotes: Iterable[AttestationEvidence]) -> list[BootLine | ImaLine]:
     """The lines of an evidence file for the boots in which *quotes* were made, in its order; of at most 8, the newest.
 
@@ -81,6 +90,10 @@ def boot_lines(folder: OperatorFolder, quotes: Iterable[AttestationEvidence]) ->
         if ima_list is not None and _is_readable(ImaLine(ima_list)):
             lists.add(ImaLine(ima_list))
     return [*sorted(logs, key=shared_order), *sorted(lists, key=shared_order)]
+
+
+def _boot_log(settings: Settings) -> Path:
+    return Path(settings.boot_log) if settings.boot_log else BOOT_LOG
 
 
 def _is_readable(line: BootLine | ImaLine) -> bool:

@@ -18,6 +18,7 @@ from sigillo.attestation.tpm import Tpm
 from sigillo.broker.folder import OperatorFolder
 from sigillo.core.attestation import encode_attestation
 from sigillo.core.entry import Kind
+from sigillo.core.event_log import LoggedEvent
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, encode_closure
 from sigillo.core.mark import Checkpoint
 from sigillo.core.quote import Subject
@@ -32,11 +33,12 @@ _TIMEOUT_S: Final = 10.0
 class MeasuredLaunch:
     """One launch, measured into the TPM at a path. Raises TpmError, OSError."""
 
-    def __init__(self, folder: OperatorFolder, tpm: Path) -> None:
+    def __init__(self, folder: OperatorFolder, tpm: Path, before: Sequence[LoggedEvent] = ()) -> None:
+        """*before*: what the boot has measured into the launches' PCR."""
         opened = Tpm(open_link(tpm, _TIMEOUT_S))
         self._folder = folder
         self._attester = Attester.open(opened)
-        self._log = LaunchLog.open(folder.launch_log, opened)
+        self._log = LaunchLog.open(folder.launch_log, opened, before)
 
     @property
     def key_name(self) -> bytes:

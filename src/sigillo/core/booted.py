@@ -76,8 +76,13 @@ def verify_booted(
         raise AttestationError(str(error)) from error
     _check_files(files, closure, platform, vouched)
     _check_loaded(files, closure)
-    before = (event for event in boot_log.events if event.event_type != EventType.NO_ACTION)
-    return Booted(platform.name, command_line, len(files), tuple(event for event in before if event.pcr == LAUNCH_PCR))
+    return Booted(platform.name, command_line, len(files), before_launches(boot_log))
+
+
+def before_launches(boot_log: EventLog) -> tuple[LoggedEvent, ...]:
+    """What a boot has extended into the launches' PCR, before any launch: with that a launch log has to begin."""
+    extended = (event for event in boot_log.events if event.event_type != EventType.NO_ACTION)
+    return tuple(event for event in extended if event.pcr == LAUNCH_PCR)
 
 
 def explain(booted: Booted) -> tuple[str, ...]:
