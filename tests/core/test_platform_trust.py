@@ -151,7 +151,12 @@ def test_what_is_wrong_is_named(name: str) -> None:
 
 def test_a_platform_that_asks_for_nothing_cannot_be_made() -> None:
     good = Machine().platform()
-    for changes in ({"boot": {}}, {"command_lines": ()}, {"command_lines": ("quiet",)}):
+    for changes in (
+        {"boot": {}},
+        {"boot": {**good.boot, 10: (filler("ima"),)}},
+        {"command_lines": ()},
+        {"command_lines": ("quiet",)},
+    ):
         with pytest.raises(PolicyError):
             dataclasses.replace(good, **changes)  # type: ignore[arg-type]
 

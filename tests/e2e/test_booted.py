@@ -37,10 +37,13 @@ from ..adversary.machine import COMMAND_LINE, Machine, boot, loaded
 from ..attestation import rig
 from ..vector.accept_ima import Raw
 from ..vector.key import filler
-from .conftest import CHECKOUT, Operator
+from .conftest import CHECKOUT, Operator, Tracker, export, sigillo, trust
 from .test_measured import evidences, quotes
 
 INIT = loaded("/usr/lib/systemd/systemd", filler("systemd"))
+MESSAGES = 3
+DECLARED = "declared: hashes self-reported by the operator"
+"""What a verdict says of both launchers, as long as it counts no more."""
 LIAR = CHECKOUT / "tests/adversary/launcher.py"
 
 
@@ -51,6 +54,8 @@ class Appliance:
     operator: Operator
     tpm: Path
     machine: Machine = field(default_factory=Machine)
+    starts: int = 0
+    trackers: list[Tracker] = field(default_factory=list)
 
     @property
     def folder(self) -> OperatorFolder:
@@ -93,14 +98,24 @@ class Appliance:
             yield
 
     def run(self) -> Run:
-        """One epoch, from its start to its last quote."""
+        """One epoch, from its start to its last quote, in which a tracker publishes."""
         self.operator.start()
+        self.starts += 1
+        rig.wait_until(lambda: self.operator.log.read_text().count("the archive is connected") == self.starts)
+        if not self.trackers:
+            self.trackers.append(Tracker("crate-1", self.kernel / "crate-1").enrol(self.operator, "p256"))
+        self.trackers[0].publish(self.operator, MESSAGES)
         program = running(self.operator.folder / "conf/mosquitto.conf")
         self.operator.stop()
         signed = decode_statement(self.operator.statements()[-1].read_bytes())
         found = [quote for _, quote in quotes(self.operator.folder / "log", signed)]
         lines = boot_lines(self.folder, evidences(self.operator.folder / "log", signed).values())
         return Run(signed, found, self.folder.launch_log.read_bytes(), self.folder.closures, lines, program)
+
+    def verdict(self) -> str:
+        """What `sigillo verify` says of every message so far, to a reader who trusts the operator."""
+        evidence = export(self.operator, ["crate-1"], self.kernel / "evidence.jsonl", MESSAGES * self.starts)
+        return sigillo("verify", evidence, "--policy", trust(self.operator, self.trackers, self.kernel / "policy.toml"))
 
 
 @dataclass
@@ -170,6 +185,7 @@ def test_an_honest_launcher_and_one_that_lies(operator: Operator, tpm: Path) -> 
     assert len(honest.quotes) >= 2
     expected = Booted("appliance 3", COMMAND_LINE, 1 + len(files_of(closure)), ())
     assert honest.booted(platform) == [expected] * len(honest.quotes)
+    assert DECLARED in appliance.verdict()
 
     foreign, digest = foreign_broker(appliance.kernel)
     kept = appliance.folder.closures / f"{closure.object_hash.hex()}.cbor"
@@ -179,6 +195,7 @@ def test_an_honest_launcher_and_one_that_lies(operator: Operator, tpm: Path) -> 
             lied = appliance.run()
         assert lied.launched() == closure, "level launched does not see it"
         assert lied.program == foreign
+        assert DECLARED in appliance.verdict()
         with pytest.raises(AttestationError) as caught:
             lied.booted(platform)
         said = f"{foreign}, SHA-256 {digest.hex()}, was loaded, and is neither part of the launch nor of the platform"

@@ -50,6 +50,8 @@ class PlatformTrust:
             if not self.boot.get(index):
                 raise PolicyError(f"boot.pcr{index}", f"is missing: {what}")
         for index, values in self.boot.items():
+            if index not in REQUIRED and index not in OPTIONAL:
+                raise PolicyError(f"boot.pcr{index}", "is no PCR of a boot")
             if index not in _MAY_BE_ZERO and ZERO in values:
                 raise PolicyError(f"boot.pcr{index}", "has a value of zeros: of a machine that measures nothing there")
         if not self.command_lines:
