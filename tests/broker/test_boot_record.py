@@ -10,7 +10,7 @@ from sigillo import disk
 from sigillo.broker.boot_record import BootRecord, boot_lines, measured_before
 from sigillo.broker.event import Event, EventName
 from sigillo.broker.folder import OperatorFolder
-from sigillo.broker.settings import Settings
+from sigillo.broker.settings import Settings, load
 from sigillo.core.attestation import AttestationEvidence
 from sigillo.core.event_log import LoggedEvent, encode_event_log
 from sigillo.core.evidence_line import BootLine, ImaLine
@@ -59,6 +59,14 @@ def quote(resets: int) -> AttestationEvidence:
 @pytest.fixture
 def kept(tmp_path: Path) -> Kept:
     return Kept(tmp_path)
+
+
+def test_settings_name_other_files_and_are_left_out_where_they_are_linux_own(tmp_path: Path) -> None:
+    path = tmp_path / "sigillo.toml"
+    for settings in (Settings("h", "o"), Settings("h", "o", boot_log="/a", ima_list="/b")):
+        path.write_bytes(settings.encode())
+        assert load(path) == settings
+        assert (b"boot_log" in settings.encode()) == bool(settings.boot_log)
 
 
 def test_the_boot_log_is_kept_once_and_the_list_as_it_grows(kept: Kept) -> None:
