@@ -18,11 +18,13 @@ from sigillo import disk
 from sigillo.attestation.error import TpmError
 from sigillo.broker import attester_process
 from sigillo.broker.attester_process import Challenges, QuotedEpoch, Quoting
+from sigillo.broker.boot_record import BootRecord
 from sigillo.broker.challenge_link import Exchange, ServerSide
 from sigillo.broker.challenge_server import Bucket, ChallengeDesk
 from sigillo.broker.event import Event, EventName
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.log_server import Folders, LogServer
+from sigillo.broker.settings import Settings
 from sigillo.challenge import ChallengeError, fetch_challenge
 from sigillo.core.attestation import AttestationEvidence
 from sigillo.core.challenge import verify_challenge_answer
@@ -61,7 +63,9 @@ class Broken:
         assert end
         epoch = QuotedEpoch(1, self.broker.epoch_id, KEY_NAME)
         given = Challenges(end, configuration())
-        self.quoting = Quoting(self.folder, path / "tpm", epoch, 3600.0, self.events.append, challenges=given)
+        own = (self.folder, path / "tpm", epoch, 3600.0, self.events.append)
+        record = BootRecord(self.folder, Settings("broker.example", "Example"), self.events.append)
+        self.quoting = Quoting(*own, record=record, challenges=given)
         wait_until(lambda: self.server._attester is not None)
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._answer)

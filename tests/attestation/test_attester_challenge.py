@@ -17,9 +17,11 @@ from sigillo.attestation.launch_log import LaunchLog
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker import attester_process
 from sigillo.broker.attester_process import Challenges, QuotedEpoch, Quoting
+from sigillo.broker.boot_record import BootRecord
 from sigillo.broker.challenge_link import Exchange, ServerSide, Unanswered
 from sigillo.broker.event import Event, EventName
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.settings import Settings
 from sigillo.core.challenge import decode_challenge_answer, verify_challenge_answer
 from sigillo.core.errors import AttestationError
 from sigillo.core.launch import EpochEvent, LaunchEvent, encode_closure, verify_launch_log
@@ -68,6 +70,7 @@ class Run:
             QuotedEpoch(1, epoch.epoch_id, key_name),
             interval_s,
             self.events.append,
+            record=BootRecord(self.folder, Settings("broker.example", "Example"), self.events.append),
             challenges=Challenges(end, configuration()),
         )
         self._stop, self._stopper = socket.socketpair()

@@ -18,17 +18,21 @@ from sigillo.attestation.launch_log import LaunchLog
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker import attester_process
 from sigillo.broker.attester_process import QuotedEpoch, Quoting
+from sigillo.broker.boot_record import BootRecord, boot_lines
 from sigillo.broker.event import Event, EventName
 from sigillo.broker.folder import OperatorFolder
+from sigillo.broker.settings import Settings
 from sigillo.core.attestation import AttestationEvidence, attested_entries, decode_attestation, verify_periodic
 from sigillo.core.entry import Kind
 from sigillo.core.errors import AttestationError
+from sigillo.core.evidence_line import BootLine, ImaLine
 from sigillo.core.launch import EpochEvent, LaunchEvent
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.log.error import LogError
 from sigillo.log.incoming import FOLDER
 from sigillo.log.store import StoreReader
 
+from ..adversary.machine import Machine
 from ..log.operator import Operator, check
 from ..vector.key import filler
 from ..vector.sample_tpm import PROCESS
@@ -49,14 +53,18 @@ class Run:
         epoch = self.operator.broker.epoch
         assert epoch
         tpm = Tpm(rig.link_to(tpm_folder))
-        folder = OperatorFolder.at(path)
+        folder = self.folder = OperatorFolder.at(path)
         folder.attestation.mkdir()
         launches = LaunchLog.open(folder.launch_log, tpm)
         launches.append(LaunchEvent(1, filler("closure"), ("/usr/sbin/mosquitto",)))
         launches.append(EpochEvent(epoch.epoch_id, PROCESS))
         self.events: list[Event] = []
         self.epoch = QuotedEpoch(1, epoch.epoch_id, Attester.open(tpm).key.name)
-        self.quoting = Quoting(folder, software_tpm.socket_of(tpm_folder), self.epoch, INTERVAL_S, self.events.append)
+        self.settings = Settings("broker.example", "Example", boot_log=f"{path}/boot", ima_list=f"{path}/ima")
+        report = self.events.append
+        record = BootRecord(folder, self.settings, report)
+        socket_path = software_tpm.socket_of(tpm_folder)
+        self.quoting = Quoting(folder, socket_path, self.epoch, INTERVAL_S, report, record=record)
 
     def of(self, name: EventName) -> list[Event]:
         return [event for event in self.events if event.name is name]
@@ -105,6 +113,26 @@ def test_marks_lie_between_two_quotes_of_the_log(run: Run) -> None:
         {"epoch": 1, "size": found.subject.checkpoint.size} for found in (first, second)
     ]
     check(run.operator)
+
+
+def test_boot_log_and_list_are_kept_under_the_resets_that_the_quote_says(run: Run) -> None:
+    machine = Machine()
+    Path(run.settings.boot_log).write_bytes(machine.boot_log_bytes)
+    Path(run.settings.ima_list).write_bytes(machine.ima_list)
+    run.quoting.once()
+    (evidence,) = run.logged().values()
+    assert boot_lines(run.folder, [evidence]) == [BootLine(machine.boot_log_bytes), ImaLine(machine.ima_list)]
+    assert not run.of(EventName.BOOT_UNRECORDED)
+
+
+def test_a_machine_that_measures_nothing_is_said_to_be_one_once(run: Run) -> None:
+    run.quoting.once()
+    run.quoting.once()
+    assert [event.fields["path"] for event in run.of(EventName.BOOT_UNRECORDED)] == [
+        run.settings.boot_log,
+        run.settings.ima_list,
+    ]
+    assert len(run.of(EventName.QUOTED)) == 2
 
 
 def test_a_quote_waits_on_disk_until_it_is_logged(run: Run) -> None:
@@ -213,7 +241,8 @@ def test_a_disk_that_is_full_is_named_and_the_next_quote_is_a_new_one(
         assert not run.of(EventName.QUOTED)
     run.quoting.once()
     assert "No space left" in run.reasons()[0]
-    assert [event.name for event in run.events] == [EventName.TPM_DOWN, EventName.QUOTED, EventName.TPM_BACK]
+    said = [event.name for event in run.events if event.name is not EventName.BOOT_UNRECORDED]
+    assert said == [EventName.TPM_DOWN, EventName.QUOTED, EventName.TPM_BACK]
     assert len(run.logged()) == 1
 
 

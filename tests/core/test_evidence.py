@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence import (
+    MAX_BOOTS,
     MAX_CLOSURES,
     MAX_CONFIGURATIONS,
+    MAX_IMAS,
     MAX_LAUNCHES,
     MAX_REGISTRATIONS,
     decode_lines,
@@ -25,6 +27,7 @@ from sigillo.core.evidence import (
 from sigillo.core.evidence_codec import decode_line, encode_line
 from sigillo.core.evidence_line import (
     AttestationLine,
+    BootLine,
     CertificateLine,
     CheckpointLine,
     ClosureLine,
@@ -34,6 +37,7 @@ from sigillo.core.evidence_line import (
     Header,
     HeadLine,
     HeadsLine,
+    ImaLine,
     LaunchLine,
     Line,
     ManifestLine,
@@ -72,6 +76,8 @@ any_line = st.one_of(
     st.builds(ClosureLine, binary),
     st.builds(ConfigurationLine, text, text),
     st.builds(LaunchLine, binary),
+    st.builds(BootLine, binary),
+    st.builds(ImaLine, binary),
     st.builds(EpochLine, binary, index, skip),
     st.builds(MessageLine, text, st.none() | binary, binary, index, skip),
     st.builds(EndLine, binary, index, skip),
@@ -158,6 +164,8 @@ def test_other_json_is_refused(value: object) -> None:
         "closure",
         "configuration",
         "launch",
+        "boot",
+        "ima",
         "epoch",
         "message",
         "end",
@@ -197,6 +205,7 @@ def test_other_json_is_refused(value: object) -> None:
                 "size",
                 "root",
                 "log",
+                "list",
                 "checkpoint",
                 "token",
                 "evidence",
@@ -236,6 +245,8 @@ SHARED: tuple[SharedLine, ...] = (
     ClosureLine(b"1"),
     ConfigurationLine("conf/mosquitto.conf", "user mosquitto\n"),
     LaunchLine(b"1"),
+    BootLine(b"1"),
+    ImaLine(b"1"),
 )
 
 
@@ -247,39 +258,45 @@ def sharing(*lines: SharedLine) -> bytes:
 
 
 def test_shared_parts_stand_in_one_order_of_kinds() -> None:
-    assert read(sharing(*SHARED))[1:8] == list(SHARED)
+    assert read(sharing(*SHARED))[1 : len(SHARED) + 1] == list(SHARED)
     for at, (first, second) in enumerate(pairwise(SHARED)):
         swapped = [*SHARED[:at], second, first, *SHARED[at + 2 :]]
         with pytest.raises(DecodeError, match=r"^line \d+: [a-z ]+ stand after the "):
             read(sharing(*swapped))
 
 
-MANY: dict[str, tuple[SharedLine, list[SharedLine]]] = {
-    "registrations": (SHARED[0], [RegistrationLine(bytes([n])) for n in range(MAX_REGISTRATIONS + 1)]),
-    "closures": (SHARED[3], [ClosureLine(bytes([n])) for n in range(MAX_CLOSURES + 1)]),
+MANY: dict[str, tuple[tuple[SharedLine, ...], list[SharedLine]]] = {
+    "registrations": (SHARED[0:1], [RegistrationLine(bytes([n])) for n in range(MAX_REGISTRATIONS + 1)]),
+    "closures": (SHARED[3:4], [ClosureLine(bytes([n])) for n in range(MAX_CLOSURES + 1)]),
     "configuration files": (
-        SHARED[4],
+        SHARED[4:5],
         [ConfigurationLine(f"conf/{n:03}", "") for n in range(MAX_CONFIGURATIONS + 1)],
     ),
-    "launch logs": (SHARED[4], [LaunchLine(bytes([n])) for n in range(MAX_LAUNCHES + 1)]),
+    "launch logs": (SHARED[4:5], [LaunchLine(bytes([n])) for n in range(MAX_LAUNCHES + 1)]),
+    "boot logs": (SHARED[4:7], [BootLine(bytes([n])) for n in range(MAX_BOOTS + 1)]),
+    "measurement lists": (SHARED[4:8], [ImaLine(bytes([n])) for n in range(MAX_IMAS + 1)]),
 }
 
 
 @pytest.mark.parametrize("name", MANY)
 def test_shared_parts_are_each_there_once_in_order_and_not_too_many(name: str) -> None:
     above, lines = MANY[name]
-    read(sharing(above, *lines[:-1]))
+    read(sharing(*above, *lines[:-1]))
     with pytest.raises(DecodeError, match=f"is one more than {len(lines) - 1} {name}"):
-        read(sharing(above, *lines))
+        read(sharing(*above, *lines))
     for wrong in ([lines[0], lines[0]], [lines[1], lines[0]]):
-        with pytest.raises(DecodeError, match=f"line 4: {name} stand after"):
-            read(sharing(above, *wrong))
+        with pytest.raises(DecodeError, match=f"line {len(above) + 3}: {name} stand after"):
+            read(sharing(*above, *wrong))
 
 
-def test_configuration_and_launches_need_a_closure() -> None:
+def test_what_was_measured_needs_what_it_is_measured_against() -> None:
+    """Configuration and launch logs a closure, boot logs a launch log, measurement lists a boot log."""
     for line in SHARED[5:]:
         with pytest.raises(DecodeError, match=r"line 2: .* stand after the"):
             read(sharing(line))
+    for at in (7, 8):
+        with pytest.raises(DecodeError, match=rf"line {at - 3}: .* stand after the"):
+            read(sharing(*SHARED[4 : at - 1], SHARED[at]))
 
 
 LATE = certified(("a", (b"1",))).splitlines(keepends=True)

@@ -41,6 +41,7 @@ class Operator:
     folder: Path
     port: int
     options: tuple[str, ...] = ()
+    program: tuple[str, ...] = (str(SIGILLO),)
     log: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +55,7 @@ class Operator:
     def start(self) -> None:
         """Start and wait until the broker listens."""
         command = [
-            str(SIGILLO),
+            *self.program,
             "up",
             str(self.folder),
             "--name",

@@ -16,7 +16,7 @@ from sigillo.attestation import software_tpm
 from sigillo.attestation.attester import Attester
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.account import REST_USER, find_account, own_account
-from sigillo.core.attestation import attested_entries, decode_attestation, verify_periodic
+from sigillo.core.attestation import AttestationEvidence, attested_entries, decode_attestation, verify_periodic
 from sigillo.core.decoded import DecodedAttestation, DecodedMessage, decode_objects
 from sigillo.core.entry import Kind
 from sigillo.core.epoch import SignedStatement, decode_statement
@@ -198,20 +198,22 @@ def believe(policy: Path, signed: SignedStatement) -> None:
     policy.write_text(f"{asked}\n{pinned}\n\n[attestation]\nallow_software = true\n")
 
 
-def quotes(log: Path, signed: SignedStatement) -> list[tuple[int, Quote]]:
-    """Those of an epoch that the log has, verified, by the index of their entry."""
+def evidences(log: Path, signed: SignedStatement) -> dict[int, AttestationEvidence]:
+    """The quotes of an epoch that the log has, not verified, by the index of their entry."""
     public = PublicLog(log / "public")
     key_id = LogKey.from_vkey((log / "log.vkey").read_text().strip(), "log.vkey").key_id32
-    store, attester = StoreReader(log / "store", key_id), signed.statement.attester
+    store = StoreReader(log / "store", key_id)
+    indices = [n for n in range(public.size) if public.entry(n).kind is Kind.ATTESTATION_EVIDENCE]
+    found = {index: decode_attestation(store.read(index).object_bytes) for index in indices}
+    return {index: evidence for index, evidence in found.items() if evidence.subject.epoch_id == signed.epoch_id}
+
+
+def quotes(log: Path, signed: SignedStatement) -> list[tuple[int, Quote]]:
+    """The same, verified."""
+    attester = signed.statement.attester
     assert attester is not None
     assert isinstance(attester.name, bytes)
-    indices = [n for n in range(public.size) if public.entry(n).kind is Kind.ATTESTATION_EVIDENCE]
-    found = [(index, decode_attestation(store.read(index).object_bytes)) for index in indices]
-    return [
-        (index, verify_periodic(evidence, attester.name))
-        for index, evidence in found
-        if evidence.subject.epoch_id == signed.epoch_id
-    ]
+    return [(index, verify_periodic(found, attester.name)) for index, found in evidences(log, signed).items()]
 
 
 def test_every_launch_is_one_more(measured: Measured) -> None:

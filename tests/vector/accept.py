@@ -38,6 +38,7 @@ from sigillo.core.reading import decode_reading, encode_reading
 from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_header, encode_record
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
 from tests.vector import add_checkpoint, challenge, cosign, sample
+from tests.vector.accept_booted import booted, platforms
 from tests.vector.accept_log import ACCEPT_LOG
 from tests.vector.accept_seal import ACCEPT_SEAL
 from tests.vector.accept_tpm import ACCEPT_TPM
@@ -546,4 +547,6 @@ ACCEPT = {
     **ACCEPT_TPM,
     "challenge": challenge.accepted,
     **ACCEPT_SEAL,
+    "booted": booted,
+    "platform": platforms,
 }

@@ -201,6 +201,12 @@ def launch_log(data: bytes) -> Lines:
         data = data[length:]
 
 
+def platform(data: bytes) -> Lines:
+    """A policy's table, its lists broken over lines."""
+    for text in data.decode().splitlines():
+        yield from text.replace(", ", ",\n    ").splitlines()
+
+
 def streamed_proof() -> str:
     """The example of the streamed proof: what each step does to the hashes that the reader holds."""
     fields = parse_vector((VECTORS / "streamed-proof/accept/example.txt").read_text(encoding="utf-8"))
@@ -254,6 +260,7 @@ def examples() -> dict[Path, str]:
             lambda data: item(data, "attestation evidence", ATTESTATION, 0),
         ),
         "sealing": ("counter/accept/first", "object", lambda data: sign1(data, COUNTER)),
+        "booted": ("platform/accept/appliance", "table", platform),
         "launch": ("launch-log/accept/first", "log", launch_log),
         "heads": ("heads/accept/first", "heads", lambda data: item(data, "heads", HEADS, 0)),
     }

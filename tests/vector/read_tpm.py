@@ -1,13 +1,18 @@
 """How this implementation reads the vectors of what a TPM says: raises what a reader must, or compares."""
 
 from sigillo.core import attestation, challenge, counter, endorsement, event_log, ima, launch, sealing
+from sigillo.core.booted import verify_booted
 from sigillo.core.certificate import decode_certificate
 from sigillo.core.epoch import configuration_hash
+from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.mark import Checkpoint
 from sigillo.core.note import LogKey
+from sigillo.core.platform_trust import decode_platforms
 from sigillo.core.process_state import ProcessState
 from sigillo.core.quote import LAUNCH_PCR, Quote, Subject, verify_quote
-from sigillo.core.tpm import decode_attestation_key
+from sigillo.core.table import Table, decode_toml
+from sigillo.core.tpm import ClockInfo, decode_attestation_key
+from tests.adversary.tpm import LyingTpm
 from tests.vector.accept_seal import LOG_KEY
 from tests.vector.read_log import Fields, hexadecimal
 
@@ -162,7 +167,31 @@ def read_counter(fields: Fields) -> None:
     assert found.root.hex() == fields["root"]
 
 
+def read_platform(fields: Fields) -> None:
+    try:
+        (found,) = decode_platforms(Table(decode_toml(hexadecimal(fields, "table")), ""))
+    except PolicyError as error:
+        raise DecodeError(error.field, error.reason) from error
+    counts = (sum(map(len, found.boot.values())), len(found.command_lines), len(found.files))
+    assert (found.operator, found.name) == (fields["operator"], fields["name"])
+    assert [str(count) for count in counts] == [fields[name] for name in ("values", "command_lines", "files")]
+
+
+def read_booted(fields: Fields) -> None:
+    values = hexadecimal(fields, "pcrs")
+    pcrs = tuple(values[at : at + 32] for at in range(0, len(values), 32))
+    quote = Quote(LyingTpm().key, Subject(bytes(32), Checkpoint()), ClockInfo(0, 0, 0, True), 0, pcrs)
+    (platform,) = decode_platforms(Table(decode_toml(hexadecimal(fields, "platform")), ""))
+    boot_log = event_log.decode_event_log(hexadecimal(fields, "boot_log"))
+    closure = launch.decode_closure(hexadecimal(fields, "closure"))
+    found = verify_booted(boot_log, hexadecimal(fields, "list"), quote, closure, platform)
+    said = (found.platform, found.command_line, str(found.files), str(len(found.before)))
+    assert said == tuple(fields[name] for name in ("name", "command_line", "files", "before"))
+
+
 TPM_READERS = {
+    "booted": read_booted,
+    "platform": read_platform,
     "quote": read_quote,
     "attestation-evidence": read_attestation,
     "registration": read_registration,

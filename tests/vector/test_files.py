@@ -182,8 +182,19 @@ READERS: dict[str, Callable[[Fields], None]] = {
     **TPM_READERS,
 }
 
-DECIDES = {"public_key", "vkey", "witness_vkey", "principal", "root", "new_root", "step_1", "key_name", "registrar"}
-DECIDES |= {"boot_values"}
+DECIDES = {
+    "public_key",
+    "vkey",
+    "witness_vkey",
+    "principal",
+    "root",
+    "new_root",
+    "step_1",
+    "key_name",
+    "registrar",
+    "boot_log",
+    "boot_values",
+}
 DECIDES |= {f"pcr_{index}" for index in range(24)}
 """Fields of the vectors that are well formed and refused by cryptography."""
 

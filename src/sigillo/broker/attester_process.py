@@ -20,6 +20,7 @@ from sigillo.attestation.error import TpmError
 from sigillo.attestation.link import open_link
 from sigillo.attestation.tpm import Tpm
 from sigillo.broker.answering import Answering
+from sigillo.broker.boot_record import BootRecord
 from sigillo.broker.challenge_link import AttesterSide
 from sigillo.broker.event import Event, EventName, Report, cut
 from sigillo.broker.folder import OperatorFolder
@@ -70,12 +71,17 @@ def keep_quoting(
     challenges: Challenges | None,
     report: Report,
 ) -> None:
-    """Quote until SIGTERM, and then once more. Reports `quoted`, `tpm-down`, `tpm-back`, `challenge-unanswered`."""
+    """Quote until SIGTERM, and then once more.
+
+    Reports `quoted`, `tpm-down`, `tpm-back`, `challenge-unanswered`, `boot-unrecorded`.
+    """
     stop, stopper = socket.socketpair()
     stopper.setblocking(False)
     signal.set_wakeup_fd(stopper.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    Quoting(folder, Path(settings.tpm), epoch, settings.quote_interval, report, challenges=challenges).run(stop)
+    record = BootRecord(folder, settings, report)
+    own = (folder, Path(settings.tpm), epoch, settings.quote_interval, report)
+    Quoting(*own, record=record, challenges=challenges).run(stop)
     signal.set_wakeup_fd(-1)  # a signal that comes late must find no closed descriptor
 
 
@@ -90,10 +96,11 @@ class Quoting:
         interval_s: float,
         report: Report,
         *,
+        record: BootRecord,
         challenges: Challenges | None = None,
     ) -> None:
         self._folder, self._tpm, self._epoch = folder, tpm, epoch
-        self._interval_s, self._report = interval_s, report
+        self._interval_s, self._report, self._record = interval_s, report, record
         self._last: Quote | None = None
         self._failures = 0
         self._trouble: type[Exception] | None = None
@@ -128,6 +135,7 @@ class Quoting:
         try:
             quote = self._quote()
             self._failures = 0
+            self._record.keep(quote.clock.reset_count)
             self._check(quote)
         except (TpmError, AttestationError, DecodeError, LogError, OSError) as error:
             return self._failed(error)

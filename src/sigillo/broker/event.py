@@ -50,6 +50,8 @@ class EventName(StrEnum):
     """It gives good ones again."""
     UNANSWERED = "challenge-unanswered"
     """A challenge got no answer, for another reason than the TPM."""
+    BOOT_UNRECORDED = "boot-unrecorded"
+    """The machine's boot log or measurement list is not there, cannot be read, or cannot be kept."""
     SERVING = "serving"
     """The log is served over HTTP."""
     WITNESS = "witness"

@@ -92,6 +92,14 @@ class OperatorFolder:
         """`attestation/closures/`: what each of them was made of, by object hash."""
         return self.attestation / "closures"
 
+    def boot_log(self, reset_count: int) -> Path:
+        """`attestation/boot-N.log`: the event log of the boot, by the TPM's count of resets (spec/booted.md)."""
+        return self.attestation / f"boot-{reset_count}.log"
+
+    def ima_list(self, reset_count: int) -> Path:
+        """`attestation/ima-N.list`: what Linux has measured in that boot."""
+        return self.attestation / f"ima-{reset_count}.list"
+
     @property
     def launches(self) -> Path:
         """`attestation/launches/`: launch logs from before the TPM's last reset, by SHA-256."""

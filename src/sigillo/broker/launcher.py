@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sigillo.archive.store import Store
+from sigillo.broker.boot_record import measured_before
 from sigillo.broker.build_manifest import keep_manifest
 from sigillo.broker.clock import ClockSource
 from sigillo.broker.configuration import Configuration
@@ -280,7 +281,8 @@ def _measure(plan: Plan, number: int) -> MeasuredLaunch | None:
         check_hashes(plan.closure, *hashes)
     except AttestationError as error:
         raise BrokerError(f"a file was changed while it was measured: {error}; start again") from error
-    measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm), plan.closure)
+    before = measured_before(plan.settings)
+    measured = MeasuredLaunch(plan.folder, Path(plan.settings.tpm), plan.closure, before)
     texts = configuration_texts(plan.folder, plan.configuration)
     measured.begin(number, plan.command, {item.name: item.text for item in texts if item.text is not None})
     return measured

@@ -22,6 +22,7 @@ from sigillo.broker.mapped import check_mapped
 from sigillo.broker.process_state import ProcessView
 from sigillo.core.attestation import encode_attestation
 from sigillo.core.entry import Kind
+from sigillo.core.event_log import LoggedEvent
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent
 from sigillo.core.mark import Checkpoint
 from sigillo.core.quote import Subject
@@ -36,12 +37,13 @@ _TIMEOUT_S: Final = 10.0
 class MeasuredLaunch:
     """One launch of what *closure* names, measured into the TPM at a path. Raises TpmError, OSError."""
 
-    def __init__(self, folder: OperatorFolder, tpm: Path, closure: Closure) -> None:
+    def __init__(self, folder: OperatorFolder, tpm: Path, closure: Closure, before: Sequence[LoggedEvent] = ()) -> None:
+        """*before*: what the boot has measured into the launches' PCR."""
         opened = Tpm(open_link(tpm, _TIMEOUT_S))
         self._folder, self._closure = folder, closure
         self._process: ProcessView | None = None
         self._attester = Attester.open(opened)
-        self._log = LaunchLog.open(folder.launch_log, opened)
+        self._log = LaunchLog.open(folder.launch_log, opened, before)
 
     @property
     def key_name(self) -> bytes:

@@ -36,7 +36,7 @@ MAX_WITNESSES = 32
 """So many cosignatures, of any type, fit a note."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SEGMENT_STEP = 4096
-_ONLY_IF_SET = ("conf", "manifest", "tpm", "tsa")
+_ONLY_IF_SET = ("boot_log", "conf", "ima_list", "manifest", "tpm", "tsa")
 _OPTIONS = {
     "name": "--name",
     "operator": "--operator",
@@ -97,7 +97,8 @@ class Settings:
     `cosign_quorum`: from how many on a checkpoint is kept before a newer one with less; `cosign_demand`: no start
     unless so many witnesses say what they have seen.
     `tpm`: device of the TPM that launches are measured into, or socket of a software TPM; empty: they are not.
-    `quote_interval`: seconds from one of its quotes in the log to the next.
+    `quote_interval`: seconds from one of its quotes in the log to the next. `boot_log`, `ima_list`: where the logs of
+    the boot and of IMA are, empty: where Linux has them.
     """
 
     name: str
@@ -124,6 +125,8 @@ class Settings:
     cosign_demand: bool = False
     tpm: str = ""
     quote_interval: int = 60
+    boot_log: str = ""
+    ima_list: str = ""
     witness: tuple[WitnessAddress, ...] = ()
 
     @property
@@ -155,7 +158,7 @@ class Settings:
         _require(whole, where, "segment_size", "must be a multiple of 4096 from 65536 to 1073741824")
         _require(1 <= self.max_principals <= 2**20, where, "max_principals", "must be from 1 to 1048576")
         _require(0 <= self.keep_entries < 2**63, where, "keep_entries", "must be 0 (all) or a number of entries")
-        for name in ("conf", "manifest", "tpm"):
+        for name in ("conf", "manifest", "tpm", "boot_log", "ima_list"):
             path = getattr(self, name)
             _require(not path or path.startswith("/"), where, name, "must be an absolute path")
         _require(0 <= self.max_rate <= MAX_RATE, where, "max_rate", f"must be from 0 (no limit) to {MAX_RATE}")

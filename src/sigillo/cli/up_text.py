@@ -71,6 +71,7 @@ class Narrator:
             EventName.TPM_DOWN: self._on_tpm_down,
             EventName.TPM_BACK: self._on_tpm_back,
             EventName.UNANSWERED: self._on_unanswered,
+            EventName.BOOT_UNRECORDED: self._on_boot_unrecorded,
             EventName.SERVING: self._on_serving,
             EventName.WITNESS: self._on_witness,
             EventName.COSIGNED: self._on_cosigned,
@@ -172,6 +173,12 @@ class Narrator:
 
     def _on_unanswered(self, fields: _Fields) -> None:
         self._say(f"warning: who asks for a fresh quote gets none: {fields['reason']}")
+
+    def _on_boot_unrecorded(self, fields: _Fields) -> None:
+        self._say(
+            f"{fields['path']}: {fields['reason']}. What else this machine loads is not kept: nothing above the level "
+            "launched can be shown of it"
+        )
 
     def _on_witness(self, fields: _Fields) -> None:
         if fields["state"] == "cosigns":

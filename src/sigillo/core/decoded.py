@@ -15,11 +15,12 @@ from sigillo.core.checkpoint import SignedCheckpoint, TreeHead
 from sigillo.core.endorsement import SignedRegistration, decode_registration
 from sigillo.core.entry import Kind, LogEntry
 from sigillo.core.epoch import SignedEpochEnd, SignedStatement, decode_epoch_end, decode_statement
-from sigillo.core.errors import DecodeError
-from sigillo.core.event_log import EventLog
+from sigillo.core.errors import AttestationError, DecodeError
+from sigillo.core.event_log import EventLog, decode_event_log
 from sigillo.core.evidence import decode_head_text, decode_lines, decode_note_text
 from sigillo.core.evidence_line import (
     AttestationLine,
+    BootLine,
     CertificateLine,
     CheckpointLine,
     ClosureLine,
@@ -28,6 +29,7 @@ from sigillo.core.evidence_line import (
     EpochLine,
     HeadLine,
     HeadsLine,
+    ImaLine,
     LaunchLine,
     ManifestLine,
     MessageLine,
@@ -40,6 +42,7 @@ from sigillo.core.evidence_line import (
     Trailer,
 )
 from sigillo.core.heads import HeadProof, Heads, decode_head_proof, decode_heads
+from sigillo.core.ima import Measurement, decode_measurements
 from sigillo.core.launch import Closure, decode_closure, decode_launch_log
 from sigillo.core.manifest import SignedManifest, decode_manifest
 from sigillo.core.mark import SignedMark, decode_mark
@@ -99,6 +102,24 @@ class DecodedLaunchLog:
     number: int
     line: LaunchLine
     log: EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBootLog:
+    """A boot line with the boot's event log decoded."""
+
+    number: int
+    line: BootLine
+    log: EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMeasurements:
+    """An ima line with the measurement list decoded."""
+
+    number: int
+    line: ImaLine
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +211,8 @@ Decoded = (
     | DecodedRegistration
     | DecodedClosure
     | DecodedLaunchLog
+    | DecodedBootLog
+    | DecodedMeasurements
     | DecodedEpoch
     | DecodedMessage
     | DecodedEnd
@@ -311,11 +334,15 @@ def _shared(number: int, line: SharedLine) -> Decoded:
         return DecodedClosure(number, _decode(decode_closure, line.closure, number, "closure"))
     if isinstance(line, LaunchLine):
         return DecodedLaunchLog(number, line, _decode(decode_launch_log, line.log, number, "log"))
+    if isinstance(line, BootLine):
+        return DecodedBootLog(number, line, _decode(decode_event_log, line.log, number, "log"))
+    if isinstance(line, ImaLine):
+        return DecodedMeasurements(number, line, _decode(decode_measurements, line.measurements, number, "list"))
     return NumberedLine(number, line)
 
 
 def _decode(decode: Callable[[D], T], data: D, number: int, member: str) -> T:
     try:
         return decode(data)
-    except DecodeError as error:
+    except (AttestationError, DecodeError) as error:  # a log may contradict itself
         raise DecodeError(f"line {number}, {member}", str(error)) from error

@@ -13,6 +13,7 @@ from sigillo.core.checkpoint import SignedCheckpoint, TreeHead, decode_checkpoin
 from sigillo.core.errors import DecodeError, MerkleError
 from sigillo.core.evidence_codec import decode_line
 from sigillo.core.evidence_line import (
+    BootLine,
     CertificateLine,
     CheckpointLine,
     ClosureLine,
@@ -23,6 +24,7 @@ from sigillo.core.evidence_line import (
     Header,
     HeadLine,
     HeadsLine,
+    ImaLine,
     LaunchLine,
     Line,
     ManifestLine,
@@ -48,6 +50,8 @@ MAX_REGISTRATIONS = 8
 MAX_CLOSURES = 64
 MAX_CONFIGURATIONS = 256
 MAX_LAUNCHES = 64
+MAX_BOOTS = 8
+MAX_IMAS = 8
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[NumberedLine]:
@@ -94,6 +98,8 @@ _PLACES: Mapping[type[SharedLine], _Place] = {
     ClosureLine: _Place(_TO_CLOSURES, MAX_CLOSURES, "closures", "registrations"),
     ConfigurationLine: _Place((ClosureLine, ConfigurationLine), MAX_CONFIGURATIONS, "configuration files", "closures"),
     LaunchLine: _Place((ClosureLine, ConfigurationLine, LaunchLine), MAX_LAUNCHES, "launch logs", "configuration"),
+    BootLine: _Place((LaunchLine, BootLine), MAX_BOOTS, "boot logs", "launch logs"),
+    ImaLine: _Place((BootLine, ImaLine), MAX_IMAS, "measurement lists", "boot logs"),
 }
 
 

@@ -11,6 +11,7 @@ from sigillo.core.certificate import MAX_CERTIFICATE, MAX_CHAIN
 from sigillo.core.errors import DecodeError
 from sigillo.core.evidence_line import (
     AttestationLine,
+    BootLine,
     CertificateLine,
     CheckpointLine,
     ClosureLine,
@@ -21,6 +22,7 @@ from sigillo.core.evidence_line import (
     Header,
     HeadLine,
     HeadsLine,
+    ImaLine,
     LaunchLine,
     Line,
     ManifestLine,
@@ -97,6 +99,16 @@ def _configuration(fields: Members) -> ConfigurationLine:
 def _launch(fields: Members) -> LaunchLine:
     fields.exactly({"log"})
     return LaunchLine(fields.binary("log"))
+
+
+def _boot(fields: Members) -> BootLine:
+    fields.exactly({"log"})
+    return BootLine(fields.binary("log"))
+
+
+def _ima(fields: Members) -> ImaLine:
+    fields.exactly({"list"})
+    return ImaLine(fields.binary("list"))
 
 
 def _epoch(fields: Members) -> EpochLine:
@@ -287,6 +299,8 @@ _DECODE: Mapping[str, Callable[[Members], Line]] = {
     "closure": _closure,
     "configuration": _configuration,
     "launch": _launch,
+    "boot": _boot,
+    "ima": _ima,
     "epoch": _epoch,
     "message": _message,
     "end": _end,
@@ -374,6 +388,8 @@ def _shared_members(line: SharedLine) -> dict[str, Any]:
         return {"closure": base64url_encode(line.closure)}
     if isinstance(line, ConfigurationLine):
         return {"name": line.name, "text": line.text}
+    if isinstance(line, ImaLine):
+        return {"list": base64url_encode(line.measurements)}
     return {"log": base64url_encode(line.log)}
 
 

@@ -76,6 +76,22 @@ class LaunchLine:
 
 
 @dataclass(frozen=True, slots=True)
+class BootLine:
+    """The event log of a boot, as firmware and kernel hand it out (spec/event-log.md)."""
+
+    log: bytes
+    kind: Literal["boot"] = "boot"
+
+
+@dataclass(frozen=True, slots=True)
+class ImaLine:
+    """What Linux has measured in a boot, up to some moment (spec/ima.md)."""
+
+    measurements: bytes
+    kind: Literal["ima"] = "ima"
+
+
+@dataclass(frozen=True, slots=True)
 class EpochLine:
     """An epoch's countersigned statement (tagged COSE_Sign1). *index*: of its entry, where the file has a log proof."""
 
@@ -190,7 +206,15 @@ class Trailer:
 
 
 SharedLine = (
-    CertificateLine | ManifestLine | RebuildLine | RegistrationLine | ClosureLine | ConfigurationLine | LaunchLine
+    CertificateLine
+    | ManifestLine
+    | RebuildLine
+    | RegistrationLine
+    | ClosureLine
+    | ConfigurationLine
+    | LaunchLine
+    | BootLine
+    | ImaLine
 )
 """A part that all epochs below share; the kinds stand in this order."""
 
