@@ -50,6 +50,8 @@ class AttesterTrust:
 class AttestationTrust:
     """Empty: no TPM is believed, and nothing is above the level "declared".
 
+    *manifest_libraries*: what the build manifest of an epoch says that the broker loads, it has to have loaded.
+
     Raises PolicyError where a name, a key or an operator occurs twice, or an EK is pinned that nobody can vouch for.
     """
 
@@ -57,6 +59,7 @@ class AttestationTrust:
     registrars: tuple[RegistrarTrust, ...] = ()
     attesters: tuple[AttesterTrust, ...] = ()
     allow_software: bool = False
+    manifest_libraries: bool = False
 
     def __post_init__(self) -> None:
         _once("tpm_maker", "name", [maker.name for maker in self.makers])
@@ -87,12 +90,13 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     makers = _each(top, "tpm_maker", _maker)
     registrars = _each(top, "registrar", _registrar)
     attesters = _each(top, "attester", _attester)
-    allow_software = False
+    allow_software = manifest_libraries = False
     if top.has("attestation"):
         table = Table(top.take("attestation", dict), "attestation")
         allow_software = table.take("allow_software", bool, False)
+        manifest_libraries = table.take("manifest_libraries", bool, False)
         table.end()
-    return AttestationTrust(makers, registrars, attesters, allow_software)
+    return AttestationTrust(makers, registrars, attesters, allow_software, manifest_libraries)
 
 
 def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
@@ -112,8 +116,10 @@ def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
         else:
             yield f"endorsement_key = [{', '.join(quote(key.hex()) for key in attester.endorsement_keys)}]"
             yield f"identity = {quote(attester.identity)}"
-    if trust.allow_software:
-        yield from ("", "[attestation]", "allow_software = true")
+    options = {"allow_software": trust.allow_software, "manifest_libraries": trust.manifest_libraries}
+    chosen = [f"{name} = true" for name, value in options.items() if value]
+    if chosen:
+        yield from ("", "[attestation]", *chosen)
 
 
 def _each(top: Table, name: str, read: Callable[[Table], T]) -> tuple[T, ...]:

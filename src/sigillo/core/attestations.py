@@ -5,13 +5,16 @@ Memory is flat: one opening quote, and a bounded number of groups of marks that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from sigillo.core import step, step_attested
 from sigillo.core.attestation_trust import AttesterTrust
-from sigillo.core.attested import UNMEASURED, LaunchParts, Vouched
+from sigillo.core.attested import UNMEASURED, Launch, LaunchParts, Vouched
+from sigillo.core.build_step import Builds
+from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import DecodedAttestation, DecodedClosure, DecodedLaunchLog, DecodedRegistration
 from sigillo.core.ledger import Ledger
 from sigillo.core.policy import Policy
@@ -50,7 +53,7 @@ class _Epoch:
     vouched: Vouched | None = None
     launched: bool = False
     sound: bool = True
-    waiting: list[_Group] = field(default_factory=list)
+    waiting: deque[_Group] = field(default_factory=deque)
 
     @property
     def level(self) -> str:
@@ -59,13 +62,14 @@ class _Epoch:
 
 
 class Attestations:
-    """One walk through a file."""
+    """One walk through a file. *builds*: its manifests, as they are read."""
 
-    def __init__(self, policy: Policy | None, ledger: Ledger, run: Run) -> None:
-        self._policy, self._ledger, self._run = policy, ledger, run
+    def __init__(self, policy: Policy | None, builds: Builds, ledger: Ledger, run: Run) -> None:
+        self._policy, self._builds, self._ledger, self._run = policy, builds, ledger, run
         self._parts = LaunchParts()
         self._epoch: _Epoch | None = None
         self._cut = True
+        self._newest: Quote | None = None
 
     def part(self, decoded: DecodedRegistration | DecodedClosure | DecodedLaunchLog) -> None:
         """A shared part, for the epochs below."""
@@ -95,11 +99,14 @@ class Attestations:
         passed, quote = self._run.attempt(step_attested.check_quote, decoded.evidence, epoch.own)
         if passed and quote and epoch.last:
             passed, _ = self._run.attempt(step_attested.check_next, epoch.last, quote)
+        elif passed and quote and self._newest:
+            passed, _ = self._run.attempt(step_attested.check_newer, self._newest, quote)
         if not passed or quote is None:
             epoch.sound, epoch.last = False, None
             self._lose(epoch)
             return
         first, epoch.last = epoch.last is None, quote
+        self._newest = quote
         self._believe(epoch, quote)
         if first:
             self._launch(epoch, epoch.own, quote)
@@ -128,7 +135,20 @@ class Attestations:
         if launch and epoch.vouched:
             self._ledger.ran(22)
             epoch.launched = True
+        if launch:
+            passed = self._libraries(own, launch)
         epoch.sound = epoch.sound and passed
+
+    def _libraries(self, own: SelfSignedStatement, launch: Launch) -> bool:
+        """Step 22: what the broker loads, beside the manifest that its statement names."""
+        trust = self._policy.build if self._policy else BuildTrust()
+        manifest = self._builds.named(own.statement.manifest_hash)
+        listed = manifest.signed.manifest if manifest and trust.builder(manifest.key) else None
+        demanded = bool(self._policy and self._policy.attestation.manifest_libraries)
+        passed, note = self._run.attempt(step_attested.check_libraries, launch, listed, demanded=demanded)
+        if note:
+            self._ledger.noted(22, note)
+        return passed
 
     def mark(self, line: int | None, index: int | None) -> None:
         """A mark of this epoch that its key signed waits for the quote behind it."""
@@ -140,7 +160,7 @@ class Attestations:
             epoch.waiting[-1].count += 1
         else:
             if len(epoch.waiting) >= MAX_GROUPS:
-                epoch.waiting = list(_joined_pairs(epoch.waiting))
+                epoch.waiting = deque(_joined_pairs(epoch.waiting))
             epoch.waiting.append(_Group(index, line))
             self._cut = False
 
@@ -154,18 +174,18 @@ class Attestations:
 
     def _cover(self, epoch: _Epoch, size: int) -> None:
         """Step 23: the marks below *size* lie between two quotes."""
-        covered = [group for group in epoch.waiting if group.last < size]
-        epoch.waiting = epoch.waiting[len(covered) :]
-        for group in covered:
-            self._ledger.ran(23, group.count)
-        if covered:
-            self._ledger.attested(sum(group.count for group in covered), size - 1)
+        count = 0
+        while epoch.waiting and epoch.waiting[0].last < size:
+            count += epoch.waiting.popleft().count
+        if count:
+            self._ledger.ran(23, count)
+            self._ledger.attested(count, size - 1)
 
     def _lose(self, epoch: _Epoch) -> None:
         """What waits has no good quote behind it."""
         for group in epoch.waiting:
             self._unattested(epoch, group.count, group.line, NOT_CLOSED)
-        epoch.waiting = []
+        epoch.waiting = deque()
 
     def _unattested(self, epoch: _Epoch, count: int, line: int | None, reason: str = "") -> None:
         self._ledger.unattested(count)
@@ -199,8 +219,9 @@ class Attestations:
         return self._epoch
 
 
-def _joined_pairs(groups: list[_Group]) -> Iterator[_Group]:
-    for first, second in zip_longest(groups[::2], groups[1::2]):
+def _joined_pairs(groups: Iterable[_Group]) -> Iterator[_Group]:
+    pairs = iter(groups)
+    for first, second in zip_longest(pairs, pairs):
         if second:
             first.last, first.count = second.last, first.count + second.count
         yield first
