@@ -98,7 +98,7 @@ class AttestedStory(LoggedStory):
         self.quote()
 
     def quote(self, checkpoint: Checkpoint | None = None, tpm: LyingTpm | None = None, **lies: Any) -> None:
-        """A quote over the log as it is, or over *checkpoint*; by another TPM, or with fields of the attest that lie."""
+        """A quote over the log as it is, or over *checkpoint*; of another TPM, or with *lies* in the attest."""
         self.log.sign()
         self.log.quote(tpm or self.tpm, checkpoint, **lies)
 

@@ -77,7 +77,7 @@ def test_a_statement_that_hides_what_was_measured_contradicts_it(closure: Closur
         (*COMMAND, "-p", "1883"),
         (*COMMAND, "-v"),
         (COMMAND[0],),
-        (COMMAND[0], "-c", "/tmp/mosquitto.conf"),  # noqa: S108
+        (COMMAND[0], "-c", "/tmp/mosquitto.conf"),
         (COMMAND[0], "-c", "/srv/operator/conf/acl"),
         (COMMAND[0], "-d", COMMAND[2]),
         (*COMMAND[:2], "/srv/operator/xconf/mosquitto.conf"),

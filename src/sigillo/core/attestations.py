@@ -70,6 +70,7 @@ class Attestations:
         self._epoch: _Epoch | None = None
         self._cut = True
         self._newest: Quote | None = None
+        self._logs_sound = True
 
     def part(self, decoded: DecodedRegistration | DecodedClosure | DecodedLaunchLog) -> None:
         """A shared part, for the epochs below."""
@@ -78,7 +79,8 @@ class Attestations:
         elif isinstance(decoded, DecodedClosure):
             self._parts.closures[decoded.closure.object_hash] = decoded.closure
         else:
-            self._run.attempt(step_attested.read_log, decoded.log, self._parts)
+            passed, _ = self._run.attempt(step_attested.read_log, decoded.log, self._parts)
+            self._logs_sound = self._logs_sound and passed
 
     def epoch(self, own: SelfSignedStatement | None, verified: VerifiedStatement | None) -> None:
         """The next epoch; the one before is over."""
@@ -86,7 +88,7 @@ class Attestations:
         attester = None
         if self._policy and verified:
             attester = self._policy.attestation.attester(verified.operator.name)
-        self._epoch = _Epoch(own, verified, attester)
+        self._epoch = _Epoch(own, verified, attester, sound=self._logs_sound)
         if self._policy is None or verified is None:
             self._ledger.skipped(13)
 
