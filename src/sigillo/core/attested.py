@@ -127,7 +127,7 @@ def _endorsement_root(signed: SignedRegistration, attester: AttesterTrust, trust
             raise AttestationError(f"the EK {endorsement.fingerprint.hex()} is none that the policy pins")
         invalid = endorsement.invalid_at(signed.registration.time_ns)
         if invalid:
-            raise AttestationError(f"the certificate of {invalid.name} was not valid when the key was registered")
+            raise AttestationError(f"{invalid.name} was not valid when the key was registered")
         return maker
     raise AttestationError(reason)
 
