@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sigillo.core.event_log import LoggedEvent, encode_event_log
@@ -13,7 +13,7 @@ from sigillo.core.mark import Checkpoint
 
 from ..adversary.attested import AttestedStory
 
-ACTIONS = ("launch", "publish", "publish", "quote", "quote", "old quote", "reset", "stop")
+ACTIONS = ("launch", *3 * ("publish",), *4 * ("quote",), "old quote", "slow quote", "reset", "stop")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Day(AttestedStory):
             self.quote()
         elif action == "old quote":
             self.quote(self.seen[0])
+        elif action == "slow quote":
+            about = self.log.sign().checkpoint
+            self.act("publish")
+            self.quote(about)
         elif action == "reset":
             self.logs.append(self.events)
             self.events = []
@@ -88,7 +92,9 @@ class Day(AttestedStory):
         )
 
 
-@settings(max_examples=60, deadline=None)
+@example(["reset", "quote", "quote", "publish", "quote"])
+@example(["quote", "slow quote", "publish", "old quote", "stop", "quote", "launch", "reset", "quote"])
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.sampled_from(ACTIONS), min_size=3, max_size=18))
 def test_a_mark_is_attested_where_the_model_says_so(actions: list[str]) -> None:
     day = Day()
