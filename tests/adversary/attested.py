@@ -64,6 +64,11 @@ def closure_of(configuration: Mapping[str, str] = CONFIGURATION, **digests: byte
     return Closure.of(members)
 
 
+def epoch_event(epoch_id: bytes) -> EpochEvent:
+    """What the launcher measures before the listeners open."""
+    return EpochEvent(epoch_id)
+
+
 @dataclass
 class AttestedStory(LoggedStory):
     """Each epoch is launched, quoted, and closed by a quote. *told*: the texts that the file has."""
@@ -94,7 +99,7 @@ class AttestedStory(LoggedStory):
             "attester": Attester(AttesterKind.TPM, self.tpm.key.name),
         }
         epoch = self.broker.start(**{**stated, **lies})
-        self.measure(EpochEvent(epoch.epoch_id))
+        self.measure(epoch_event(epoch.epoch_id))
         self.quote()
 
     def quote(self, checkpoint: Checkpoint | None = None, tpm: LyingTpm | None = None, **lies: Any) -> None:

@@ -13,12 +13,12 @@ from sigillo.core import attested as core
 from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust
 from sigillo.core.event_log import EventType, LoggedEvent, encode_event_log
 from sigillo.core.evidence_line import LaunchLine, SharedLine, shared_order
-from sigillo.core.launch import EpochEvent, LaunchEvent, encode_launch_event
+from sigillo.core.launch import LaunchEvent, encode_launch_event
 from sigillo.core.quote import LAUNCH_PCR
 from sigillo.core.statement import Attester, AttesterKind
 from sigillo.core.verdict import Verdict
 
-from ..adversary.attested import COMMAND, AttestedStory, attested, closure_of, refused
+from ..adversary.attested import COMMAND, AttestedStory, attested, closure_of, epoch_event, refused
 from ..adversary.broker import Broker
 from ..vector.key import filler
 
@@ -51,7 +51,7 @@ def test_the_log_that_the_machine_has_had_since() -> None:
     """Longer than the epochs of the file: the later launches are not asked about."""
     story = attested()
     story.measure(LaunchEvent(3, filler("closure"), COMMAND))
-    story.measure(EpochEvent(filler("third epoch")))
+    story.measure(epoch_event(filler("third epoch")))
     verdict = story.judged()
     assert verdict.verified, verdict.reason
 
@@ -100,7 +100,7 @@ def test_an_epoch_event_twice() -> None:
     story = AttestedStory()
     story.launch()
     assert story.broker.epoch
-    story.measure(EpochEvent(story.broker.epoch.epoch_id))
+    story.measure(epoch_event(story.broker.epoch.epoch_id))
     story.quote()
     refused(marked(story).judged(), 22, "without a launch of its own")
 
@@ -116,7 +116,7 @@ def test_a_rogue_epoch_under_an_honest_launch() -> None:
         configuration_hash=story.policy.operators[0].reference_values["configuration"][0],
         attester=Attester(AttesterKind.TPM, story.tpm.key.name),
     )
-    story.measure(EpochEvent(epoch.epoch_id))
+    story.measure(epoch_event(epoch.epoch_id))
     story.quote()
     story.publish()
     story.quote()
@@ -131,7 +131,7 @@ def test_an_epoch_launched_twice() -> None:
     story.launch()
     assert story.broker.epoch
     story.measure(LaunchEvent(1, closure_of().object_hash, COMMAND))
-    story.measure(EpochEvent(story.broker.epoch.epoch_id))
+    story.measure(epoch_event(story.broker.epoch.epoch_id))
     refused(marked(story).judged(), 22, "was launched twice")
 
 
