@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.event_log import LoggedEvent, encode_event_log
 from sigillo.core.evidence_codec import encode_line
-from sigillo.core.evidence_line import ClosureLine, ConfigurationLine, LaunchLine, SharedLine
+from sigillo.core.evidence_line import ClosureLine, ConfigurationLine, LaunchLine, Line, SharedLine
 from sigillo.core.launch import Closure, EpochEvent, LaunchEvent, Member, Role, encode_closure, encode_launch_event
 from sigillo.core.mark import Checkpoint
 from sigillo.core.policy import Policy
@@ -24,6 +25,7 @@ from .broker import HASHES, alone
 from .log import LoggedStory
 from .tpm import LyingTpm
 
+TRUTH: Mapping[str, Any] = MappingProxyType({})
 COMMAND = ("/usr/sbin/mosquitto", "-c", "/srv/operator/conf/mosquitto.conf")
 CONFIGURATION = {
     "conf/mosquitto.conf": """\
@@ -63,6 +65,11 @@ def closure_of(configuration: Mapping[str, str] = CONFIGURATION, **digests: byte
     return Closure.of(members)
 
 
+def epoch_event(epoch_id: bytes) -> EpochEvent:
+    """What the launcher measures before the listeners open."""
+    return EpochEvent(epoch_id, PROCESS)
+
+
 @dataclass
 class AttestedStory(LoggedStory):
     """Each epoch is launched, quoted, and closed by a quote. *told*: the texts that the file has."""
@@ -78,12 +85,13 @@ class AttestedStory(LoggedStory):
         self.events.append(logged)
         self.tpm.extend(LAUNCH_PCR, [logged.digest])
 
-    def launch(self, closure: Closure | None = None, **lies: Any) -> None:
-        """Measure a launch, start its epoch and quote it. *lies* replace fields of the statement."""
+    def launch(self, closure: Closure | None = None, event: Mapping[str, Any] = TRUTH, **lies: Any) -> None:
+        """Measure a launch, start its epoch and quote it. *event*, *lies* replace fields of the launch event and of the
+        statement."""
         made = closure or closure_of()
         self.closures[made.object_hash] = made
         number = (self.broker.epoch.number if self.broker.epoch else self.broker._number) + 1
-        self.measure(LaunchEvent(number, made.object_hash, COMMAND))
+        self.measure(replace(LaunchEvent(number, made.object_hash, COMMAND), **event))
         digests = {member.name: member.digest for member in made.members if member.role is Role.CONFIGURATION}
         stated = {
             "executable_hash": made.digest_of(Role.EXECUTABLE),
@@ -92,14 +100,13 @@ class AttestedStory(LoggedStory):
             "attester": Attester(AttesterKind.TPM, self.tpm.key.name),
         }
         epoch = self.broker.start(**{**stated, **lies})
-        self.measure(EpochEvent(epoch.epoch_id, PROCESS))
+        self.measure(epoch_event(epoch.epoch_id))
         self.quote()
 
-    def quote(self, checkpoint: Checkpoint | None = None) -> None:
-        """A quote over the log as it is, or over *checkpoint*."""
-        self.log.append()
-        self.broker.checkpoint = self.log.sign().checkpoint
-        self.log.quote(self.tpm, checkpoint)
+    def quote(self, checkpoint: Checkpoint | None = None, tpm: LyingTpm | None = None, **lies: Any) -> None:
+        """A quote over the log as it is, or over *checkpoint*; of another TPM, or with *lies* in the attest."""
+        self.log.sign()
+        self.log.quote(tpm or self.tpm, checkpoint, **lies)
 
     @property
     def shared(self) -> list[SharedLine]:
@@ -108,10 +115,10 @@ class AttestedStory(LoggedStory):
         texts = [ConfigurationLine(name, text) for name, text in sorted(self.told.items())]
         return [*map(ClosureLine, closures), *texts, LaunchLine(encode_event_log(self.events))]
 
-    def file(self, shared: Sequence[SharedLine] | None = None) -> bytes:
-        """The evidence file, with these shared parts or all."""
+    def file(self, shared: Sequence[SharedLine] | None = None, lines: Iterable[Line] | None = None) -> bytes:
+        """The evidence file, with these shared parts and placed lines, or all."""
         self.log.append()
-        header, rest = self.log.file().split(b"\n", 1)
+        header, rest = self.log.file(lines).split(b"\n", 1)
         parts = map(encode_line, self.shared if shared is None else shared)
         return b"".join((header, b"\n", *parts, rest))
 
@@ -134,9 +141,22 @@ class AttestedStory(LoggedStory):
             *self.devices, operators=(trusted,), missing=alone(allow_unlogged=False), attestation=self.attesters
         )
 
-    def judged(self, policy: Policy | None = None, shared: Sequence[SharedLine] | None = None) -> Verdict:
+    def judged(
+        self,
+        policy: Policy | None = None,
+        shared: Sequence[SharedLine] | None = None,
+        lines: Iterable[Line] | None = None,
+    ) -> Verdict:
         """The verdict on the file."""
-        return self.verdict(self.file(shared), policy)
+        return self.verdict(self.file(shared, lines), policy)
+
+
+def refused(verdict: Verdict, step: int, reason: str) -> None:
+    """The step fails for this reason, and the level says nothing that the failure contradicts."""
+    assert not verdict.verified
+    listed = [finding.text for finding in verdict.checks[step - 1].failures.listed]
+    assert any(reason in text for text in listed), (listed, verdict.reason)
+    assert verdict.level == "declared" or step not in (21, 22)
 
 
 def attested() -> AttestedStory:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sigillo.core.attestation import decode_attestation, encode_attestation
+from sigillo.core.attestation import AttestationEvidence, decode_attestation, encode_attestation
 from sigillo.core.bytes import object_hash
 from sigillo.core.checkpoint import TreeHead, decode_checkpoint, encode_checkpoint, sign_checkpoint
 from sigillo.core.entry import Kind, LogEntry
@@ -110,11 +110,16 @@ class Log:
         self.tokens.append(line)
         return line
 
-    def quote(self, tpm: LyingTpm, checkpoint: Checkpoint | None = None) -> AttestationLine:
-        """A quote over the log as it is, or over *checkpoint*, as its next entry."""
+    def quote(self, tpm: LyingTpm, checkpoint: Checkpoint | None = None, **lies: Any) -> AttestationLine:
+        """A quote over the log as it is, or over *checkpoint*, as its next entry. *lies*: fields of the attest."""
         self.append()
         subject = Subject(self._epoch_id, self.head().checkpoint if checkpoint is None else checkpoint)
-        evidence, newest = tpm.quote(subject), self.entries[-1]
+        return self.enter(tpm.quote(subject, **lies))
+
+    def enter(self, evidence: AttestationEvidence) -> AttestationLine:
+        """Any evidence as the next entry."""
+        self.append()
+        newest = self.entries[-1]
         numbers = newest.epoch, newest.sequence
         line = AttestationLine(encode_attestation(evidence), *numbers, len(self.entries))
         self.entries.append(LogEntry(Kind.ATTESTATION_EVIDENCE, *numbers, evidence.object_hash))

@@ -30,6 +30,7 @@ from ..core.certificate_case import unreadable as unreadable_certificates
 from ..core.policy_case import MINIMAL, REBUILT, REFUSED
 from ..vector.file import Value, format_vector
 from .accused import pairs, source
+from .attested import AttestedStory, attested
 from .broker import HASHES, NOW_NS, SECOND, alone, evidence_file
 from .builder import signed_manifest, signed_statement
 from .built import built
@@ -41,6 +42,7 @@ from .maker import line as certificate_line
 from .story import Story, certified, honest, messages
 from .third import MINUTE, ThirdStory, bracketed
 from .tsa import Tsa
+from .vector_attested import attested_up_to, not_attested
 from .vector_build import build_files
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -58,6 +60,8 @@ def files() -> dict[str, bytes]:
     made["evidence/reject/policy.toml"] = encode_policy(reject_policy()).encode()
     made["evidence/reject/strict.policy.toml"] = encode_policy(bracketed().trust()).encode()
     made |= {f"evidence/reject/strict-{name}.jsonl": data for name, data in not_bracketed().items()}
+    made["evidence/reject/attested.policy.toml"] = encode_policy(AttestedStory().policy).encode()
+    made |= {f"evidence/reject/attested-{name}.jsonl": data for name, data in not_attested().items()}
     made |= {f"evidence/reject/unreadable-{name}.jsonl": data for name, data in unreadable().items()}
     made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
     made["policy/accept/minimal.toml"] = MINIMAL.encode()
@@ -207,6 +211,8 @@ def evidence_accept() -> dict[str, tuple[bytes, Policy]]:
         "logged-not-held": not_held(),
         "bracketed": (bracketed().file(), bracketed().trust()),
         "pending": pending(),
+        "attested": (attested().file(), attested().policy),
+        "attested-up-to": attested_up_to(),
     }
 
 

@@ -10,8 +10,9 @@ from sigillo.core.appraise import appraise
 from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust
 from sigillo.core.attestations import NO_LAUNCH_LOG, NOT_CLOSED, NOT_OPENED, STRANGER
 from sigillo.core.attested import UNMEASURED
+from sigillo.core.errors import PolicyError
 from sigillo.core.line import split_lines
-from sigillo.core.policy import Policy
+from sigillo.core.policy import Policy, decode_policy, encode_policy
 from sigillo.core.verdict import Result, Verdict
 
 from ..adversary.attested import AttestedStory, attested
@@ -79,6 +80,15 @@ def test_without_a_policy_nothing_is_attested() -> None:
     assert [step(verdict, number) for number in (13, 21, 23)] == 3 * [Result.NOT_CHECKED]
     assert verdict.level == "declared"
     assert verdict.summary.attestation.attested_count == 0
+
+
+def test_a_policy_is_read_as_it_is_written() -> None:
+    story = attested()
+    policy = replace(story.policy, attestation=replace(story.attesters, manifest_libraries=True))
+    assert decode_policy(encode_policy(policy).encode()) == policy
+    text = encode_policy(policy).replace("manifest_libraries = true", "manifest_libraries = 1")
+    with pytest.raises(PolicyError, match="manifest_libraries"):
+        decode_policy(text.encode())
 
 
 def test_marks_after_the_last_quote_are_not_attested() -> None:

@@ -69,6 +69,16 @@ def test_evidence_that_fails_where_every_absence_is_refused(path: Path) -> None:
     assert verdict.checks[int(path.name[7:9]) - 1].failures.count
 
 
+@pytest.mark.parametrize("path", paths(EVIDENCE / "reject", "attested-*.jsonl"), ids=name)
+def test_evidence_that_fails_what_a_tpm_says(path: Path) -> None:
+    """Nothing of steps 1 to 12 fails: the operator's own words hold."""
+    policy = decode_policy((EVIDENCE / "reject" / "attested.policy.toml").read_bytes())
+    verdict = appraise(split_lines([path.read_bytes()]), policy, NOW_NS)
+    assert not verdict.verified
+    assert verdict.checks[int(path.name[9:11]) - 1].failures.count
+    assert not any(check.failures.count for check in verdict.checks[:12])
+
+
 @pytest.mark.parametrize("path", paths(POLICY / "accept", "*.toml"), ids=name)
 def test_accepted_policies(path: Path) -> None:
     assert decode_policy(path.read_bytes()).devices

@@ -12,6 +12,7 @@ from sigillo.core.line import split_lines
 from sigillo.core.policy import Policy
 from sigillo.core.verdict import Verdict
 
+from ..adversary.attested import AttestedStory
 from ..adversary.broker import NOW_NS, evidence_file, packed
 from ..adversary.story import Story, certified, outcome
 from ..adversary.third import bracketed
@@ -75,6 +76,19 @@ def test_one_bit_of_what_third_parties_signed(step: int) -> None:
     story = bracketed()
     data = story.file(note=story.note(*story.witnesses[:2]))
     assert not unharmed(data, ((at, at * 5 % 8) for at in range(0, len(data), step)), story.trust())
+
+
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 41])
+def test_one_bit_of_what_a_tpm_attests(step: int) -> None:
+    """Texts of the configuration beside: they count only where they have the hash that was measured."""
+    story = AttestedStory()
+    story.launch()
+    story.publish()
+    story.quote()
+    data = story.file()
+    harmless = unharmed(data, ((at, at * 5 % 8) for at in range(0, len(data), step)), story.policy)
+    lines = data.splitlines()
+    assert all(b'"type":"configuration"' in lines[data[:at].count(b"\n")] for at, _ in harmless)
 
 
 @pytest.mark.slow

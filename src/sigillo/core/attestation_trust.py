@@ -55,6 +55,7 @@ class AttestationTrust:
     """Empty: no TPM is believed, and nothing is above the level "declared".
 
     *rules*: what a launch has to keep, of `LAUNCH_RULES`; under *unsafe_any_configuration* none of them is asked for.
+    *manifest_libraries*: what the build manifest of an epoch says that the broker loads, it has to have loaded.
 
     Raises PolicyError where a name, a key or an operator occurs twice, or an EK is pinned that nobody can vouch for.
     """
@@ -65,6 +66,7 @@ class AttestationTrust:
     allow_software: bool = False
     rules: tuple[str, ...] = DEFAULT_LAUNCH_RULES
     unsafe_any_configuration: bool = False
+    manifest_libraries: bool = False
 
     def __post_init__(self) -> None:
         _once("tpm_maker", "name", [maker.name for maker in self.makers])
@@ -97,10 +99,12 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     attesters = _each(top, "attester", _attester)
     table = Table(top.take("attestation", dict, {}), "attestation")
     rules = _rules(table) if table.has("rules") else DEFAULT_LAUNCH_RULES
-    allow_software = table.take("allow_software", bool, False)
-    any_configuration = table.take("unsafe_any_configuration", bool, False)
+    allow_software, any_configuration, manifest_libraries = (
+        table.take(name, bool, False) for name in ("allow_software", "unsafe_any_configuration", "manifest_libraries")
+    )
     table.end()
-    return AttestationTrust(makers, registrars, attesters, allow_software, rules, any_configuration)
+    own = (makers, registrars, attesters)
+    return AttestationTrust(*own, allow_software, rules, any_configuration, manifest_libraries)
 
 
 def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
@@ -120,9 +124,13 @@ def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
         else:
             yield f"endorsement_key = [{', '.join(quote(key.hex()) for key in attester.endorsement_keys)}]"
             yield f"identity = {quote(attester.identity)}"
+    options = {
+        "allow_software": trust.allow_software,
+        "unsafe_any_configuration": trust.unsafe_any_configuration,
+        "manifest_libraries": trust.manifest_libraries,
+    }
     settings = [] if trust.rules == DEFAULT_LAUNCH_RULES else [f"rules = [{', '.join(map(quote, trust.rules))}]"]
-    settings += ["allow_software = true"] if trust.allow_software else []
-    settings += ["unsafe_any_configuration = true"] if trust.unsafe_any_configuration else []
+    settings += [f"{name} = true" for name, value in options.items() if value]
     if settings:
         yield from ("", "[attestation]", *settings)
 

@@ -5,13 +5,16 @@ Memory is flat: one opening quote, and a bounded number of groups of marks that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from sigillo.core import step, step_attested
 from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust
 from sigillo.core.attested import UNMEASURED, Launch, LaunchParts, Vouched, appraise_launch
+from sigillo.core.build_step import Builds
+from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import DecodedAttestation, DecodedClosure, DecodedLaunchLog, DecodedRegistration
 from sigillo.core.errors import VerificationError
 from sigillo.core.evidence_line import ConfigurationLine
@@ -53,7 +56,7 @@ class _Epoch:
     vouched: Vouched | None = None
     launched: bool = False
     sound: bool = True
-    waiting: list[_Group] = field(default_factory=list)
+    waiting: deque[_Group] = field(default_factory=deque)
 
     @property
     def level(self) -> str:
@@ -62,13 +65,15 @@ class _Epoch:
 
 
 class Attestations:
-    """One walk through a file."""
+    """One walk through a file. *builds*: its manifests, as they are read."""
 
-    def __init__(self, policy: Policy | None, ledger: Ledger, run: Run) -> None:
-        self._policy, self._ledger, self._run = policy, ledger, run
+    def __init__(self, policy: Policy | None, builds: Builds, ledger: Ledger, run: Run) -> None:
+        self._policy, self._builds, self._ledger, self._run = policy, builds, ledger, run
         self._parts = LaunchParts()
         self._epoch: _Epoch | None = None
         self._cut = True
+        self._newest: Quote | None = None
+        self._logs_sound = True
 
     def text(self, line: ConfigurationLine) -> None:
         """The text of a configuration file, for the epochs below."""
@@ -81,7 +86,8 @@ class Attestations:
         elif isinstance(decoded, DecodedClosure):
             self._parts.closures[decoded.closure.object_hash] = decoded.closure
         else:
-            self._run.attempt(step_attested.read_log, decoded.log, self._parts)
+            passed, _ = self._run.attempt(step_attested.read_log, decoded.log, self._parts)
+            self._logs_sound = self._logs_sound and passed
 
     def epoch(self, own: SelfSignedStatement | None, verified: VerifiedStatement | None) -> None:
         """The next epoch; the one before is over."""
@@ -89,7 +95,7 @@ class Attestations:
         attester = None
         if self._policy and verified:
             attester = self._policy.attestation.attester(verified.operator.name)
-        self._epoch = _Epoch(own, verified, attester)
+        self._epoch = _Epoch(own, verified, attester, sound=self._logs_sound)
         if self._policy is None or verified is None:
             self._ledger.skipped(13)
 
@@ -102,11 +108,14 @@ class Attestations:
         passed, quote = self._run.attempt(step_attested.check_quote, decoded.evidence, epoch.own)
         if passed and quote and epoch.last:
             passed, _ = self._run.attempt(step_attested.check_next, epoch.last, quote)
+        elif passed and quote and self._newest:
+            passed, _ = self._run.attempt(step_attested.check_newer, self._newest, quote)
         if not passed or quote is None:
             epoch.sound, epoch.last = False, None
             self._lose(epoch)
             return
         first, epoch.last = epoch.last is None, quote
+        self._newest = quote
         self._believe(epoch, quote)
         if first:
             self._launch(epoch, epoch.own, quote)
@@ -137,6 +146,8 @@ class Attestations:
             self._ledger.ran(22)
             epoch.launched = True
             self._judge(epoch, launch, self._policy.attestation)
+        if launch:
+            epoch.sound = self._libraries(own, launch) and epoch.sound
 
     def _judge(self, epoch: _Epoch, launch: Launch, trust: AttestationTrust) -> None:
         """Step 22: by the rules of the policy."""
@@ -149,6 +160,17 @@ class Attestations:
         elif not violations:
             self._ledger.noted(22, f"configuration and process keep {', '.join(trust.rules)}")
 
+    def _libraries(self, own: SelfSignedStatement, launch: Launch) -> bool:
+        """Step 22: what the broker loads, beside the manifest that its statement names."""
+        trust = self._policy.build if self._policy else BuildTrust()
+        manifest = self._builds.named(own.statement.manifest_hash)
+        listed = manifest.signed.manifest if manifest and trust.builder(manifest.key) else None
+        demanded = bool(self._policy and self._policy.attestation.manifest_libraries)
+        passed, note = self._run.attempt(step_attested.check_libraries, launch, listed, demanded=demanded)
+        if note:
+            self._ledger.noted(22, note)
+        return passed
+
     def mark(self, line: int | None, index: int | None) -> None:
         """A mark of this epoch that its key signed waits for the quote behind it."""
         epoch = self._running
@@ -159,7 +181,7 @@ class Attestations:
             epoch.waiting[-1].count += 1
         else:
             if len(epoch.waiting) >= MAX_GROUPS:
-                epoch.waiting = list(_joined_pairs(epoch.waiting))
+                epoch.waiting = deque(_joined_pairs(epoch.waiting))
             epoch.waiting.append(_Group(index, line))
             self._cut = False
 
@@ -173,18 +195,18 @@ class Attestations:
 
     def _cover(self, epoch: _Epoch, size: int) -> None:
         """Step 23: the marks below *size* lie between two quotes."""
-        covered = [group for group in epoch.waiting if group.last < size]
-        epoch.waiting = epoch.waiting[len(covered) :]
-        for group in covered:
-            self._ledger.ran(23, group.count)
-        if covered:
-            self._ledger.attested(sum(group.count for group in covered), size - 1)
+        count = 0
+        while epoch.waiting and epoch.waiting[0].last < size:
+            count += epoch.waiting.popleft().count
+        if count:
+            self._ledger.ran(23, count)
+            self._ledger.attested(count, size - 1)
 
     def _lose(self, epoch: _Epoch) -> None:
         """What waits has no good quote behind it."""
         for group in epoch.waiting:
             self._unattested(epoch, group.count, group.line, NOT_CLOSED)
-        epoch.waiting = []
+        epoch.waiting = deque()
 
     def _unattested(self, epoch: _Epoch, count: int, line: int | None, reason: str = "") -> None:
         self._ledger.unattested(count)
@@ -218,8 +240,9 @@ class Attestations:
         return self._epoch
 
 
-def _joined_pairs(groups: list[_Group]) -> Iterator[_Group]:
-    for first, second in zip_longest(groups[::2], groups[1::2]):
+def _joined_pairs(groups: Iterable[_Group]) -> Iterator[_Group]:
+    pairs = iter(groups)
+    for first, second in zip_longest(pairs, pairs):
         if second:
             first.last, first.count = second.last, first.count + second.count
         yield first

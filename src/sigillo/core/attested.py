@@ -14,13 +14,17 @@ from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust, Regi
 from sigillo.core.endorsement import EndorsementRoot, SignedRegistration, verify_endorsement, verify_registration
 from sigillo.core.errors import AttestationError, DecodeError
 from sigillo.core.event_log import EventLog
-from sigillo.core.launch import Closure, Launched, Role, check_statement, read_launches
+from sigillo.core.launch import Closure, Launched, LaunchEvent, Role, check_statement, read_launches
+from sigillo.core.manifest import Manifest
 from sigillo.core.process_rule import PROCESS_RULES, appraise_process
 from sigillo.core.quote import Quote
 from sigillo.core.rule import Violation, appraise_configuration
 from sigillo.core.statement import AttesterKind, EpochStatement
 from sigillo.core.tpm import AttestationKey
 
+MAX_LAUNCHES: Final = 16_384
+"""Launches that a reader keeps, of all logs together."""
+_MAIN: Final = "mosquitto.conf"
 UNMEASURED: Final = "its statement names no attestation key: it was started without measurement"
 
 
@@ -52,9 +56,19 @@ class LaunchParts:
         self.texts[name, hashlib.sha256(text.encode()).digest()] = text
 
     def add_log(self, log: EventLog) -> None:
-        """The launches of a log. Raises AttestationError, DecodeError where it is not one of launches alone."""
+        """The launches of a log: all, or none where it raises.
+
+        Raises AttestationError, DecodeError where it is not one of launches alone, has an epoch that was launched
+        before, or one launch too many.
+        """
+        found: dict[bytes, Launched] = {}
         for launched in read_launches(log):
-            self.launches.setdefault(launched.epoch_id, launched)
+            if launched.epoch_id in found or launched.epoch_id in self.launches:
+                raise AttestationError(f"the epoch {launched.epoch_id.hex()} was launched twice")
+            found[launched.epoch_id] = launched
+            if len(self.launches) + len(found) > MAX_LAUNCHES:
+                raise AttestationError(f"the launch logs have more than {MAX_LAUNCHES} launches")
+        self.launches |= found
 
 
 def stated_key(statement: EpochStatement) -> bytes:
@@ -124,7 +138,7 @@ def _endorsement_root(signed: SignedRegistration, attester: AttesterTrust, trust
             raise AttestationError(f"the EK {endorsement.fingerprint.hex()} is none that the policy pins")
         invalid = endorsement.invalid_at(signed.registration.time_ns)
         if invalid:
-            raise AttestationError(f"the certificate of {invalid.name} was not valid when the key was registered")
+            raise AttestationError(f"{invalid.name} was not valid when the key was registered")
         return maker
     raise AttestationError(reason)
 
@@ -144,7 +158,8 @@ class Launch:
 def verify_launched(statement: EpochStatement, epoch_id: bytes, quote: Quote, parts: LaunchParts) -> Launch | None:
     """What was launched for this epoch, of which the quote is; None where there is no launch log with it.
 
-    Raises AttestationError where the log does not lead to the quoted PCR, or names other files than the statement.
+    Raises AttestationError where the log does not lead to the quoted PCR, names other files than the statement, or a
+    broker that was started with anything but its configuration.
     """
     launched = parts.launches.get(epoch_id)
     if launched is None:
@@ -159,6 +174,7 @@ def verify_launched(statement: EpochStatement, epoch_id: bytes, quote: Quote, pa
     check_statement(closure, statement)
     if launched.event.environment:
         raise AttestationError("the broker was launched with an environment")
+    _check_command(launched.event, closure)
     texts = {m.name: parts.texts.get((m.name, m.digest)) for m in closure.members if m.role is Role.CONFIGURATION}
     return Launch(launched, closure, texts)
 
@@ -171,3 +187,29 @@ def appraise_launch(launch: Launch, trust: AttestationTrust) -> tuple[Violation,
     of_process = [rule for rule in trust.rules if rule in PROCESS_RULES]
     found = appraise_configuration(launch.texts, launch.launched.event.command, asked) if asked else ()
     return (*found, *appraise_process(launch.launched.process, of_process))
+
+
+def _check_command(event: LaunchEvent, closure: Closure) -> None:
+    """One argument more opens a listener that no configuration names (`-p`), or another configuration."""
+    mains = [m.name for m in closure.members if m.role is Role.CONFIGURATION and m.name.split("/")[-1] == _MAIN]
+    _, *arguments = event.command
+    if len(arguments) != 2 or arguments[0] != "-c" or not any(_is_path_of(arguments[1], name) for name in mains):
+        raise AttestationError(f"the broker was launched by another command than PROGRAM -c {_MAIN}")
+
+
+def _is_path_of(path: str, name: str) -> bool:
+    """Names of the configuration tree are relative to the operator folder, others absolute (spec/epoch.md)."""
+    return path == name or (not name.startswith("/") and path.endswith(f"/{name}"))
+
+
+def compare_libraries(closure: Closure, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Loader and libraries of a launch beside what a build manifest says that the broker loads.
+
+    Returns paths: of those that the manifest lists and the launch does not have, with this content; and of those that
+    the launch has and the manifest does not list, nor has built. Which are the same is decided by the content alone.
+    """
+    loaded = {m.digest: m.name for m in closure.members if m.role in (Role.LOADER, Role.LIBRARY)}
+    listed = {file.sha256: file.path for file in manifest.closure}
+    built = {output.sha256 for _, output in manifest.outputs()}
+    others = tuple(path for digest, path in listed.items() if digest not in loaded)
+    return others, tuple(name for digest, name in loaded.items() if digest not in listed and digest not in built)

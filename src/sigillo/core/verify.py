@@ -122,7 +122,7 @@ class _Walk:
         self._operator: OperatorTrust | None = None
         self._do = Run(policy, ledger)
         self._third = ThirdParties(policy, now_ns, ledger, self._do)
-        self._attestations = Attestations(policy, ledger, self._do)
+        self._attestations = Attestations(policy, self._builds, ledger, self._do)
 
     def line(self, decoded: Decoded) -> None:
         """The next line."""
