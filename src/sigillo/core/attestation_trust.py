@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -95,6 +95,20 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     return AttestationTrust(makers, registrars, attesters, allow_software)
 
 
+def decode_key_name(value: object, path: str) -> bytes:
+    """The TPM name of an attestation key, 34 bytes. Raises PolicyError at *path*."""
+    if not isinstance(value, str) or not _KEY_NAME.fullmatch(value):
+        raise PolicyError(path, "must be the TPM name of a key: 000b and 64 lower-case hex digits")
+    return bytes.fromhex(value)
+
+
+def decode_endorsement_fingerprint(value: object, path: str) -> bytes:
+    """SHA-256 of the SubjectPublicKeyInfo of an EK, 32 bytes. Raises PolicyError at *path*."""
+    if not isinstance(value, str) or not _FINGERPRINT.fullmatch(value):
+        raise PolicyError(path, "must be the SHA-256 of an EK: 64 lower-case hex digits")
+    return bytes.fromhex(value)
+
+
 def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
     """The lines of TOML that decode to *trust*."""
     for maker in trust.makers:
@@ -149,21 +163,23 @@ def _attester(table: Table) -> AttesterTrust:
     endorsed: tuple[bytes, ...] = ()
     software, identity = False, ""
     if table.has("key"):
-        keys = _hex(table, "key", _KEY_NAME, "the TPM name of a key: 000b and 64 lower-case hex digits")
+        keys = _each_of(table, "key", decode_key_name)
         software = table.take("software", bool)
     if table.has("endorsement_key"):
-        endorsed = _hex(table, "endorsement_key", _FINGERPRINT, "a SHA-256 in 64 lower-case hex digits")
+        endorsed = _each_of(table, "endorsement_key", decode_endorsement_fingerprint)
         identity = decode_name(table.take("identity", str, operator), table.name("identity"))
     table.end()
     return AttesterTrust(operator, keys, software, endorsed, identity)
 
 
-def _hex(table: Table, name: str, form: re.Pattern[str], what: str) -> tuple[bytes, ...]:
-    values: list[Any] = table.take(name, list)
-    if not values or any(not isinstance(value, str) or not form.fullmatch(value) for value in values):
-        raise PolicyError(table.name(name), f"must be a list, not empty, of which each is {what}")
-    _once(table.name(name), "value", values)
-    return tuple(bytes.fromhex(value) for value in values)
+def _each_of(table: Table, name: str, decode: Callable[[object, str], bytes]) -> tuple[bytes, ...]:
+    path = table.name(name)
+    values: list[object] = table.take(name, list)
+    if not values:
+        raise PolicyError(path, "must not be an empty list")
+    found = tuple(decode(value, f"{path}[{at}]") for at, value in enumerate(values, start=1))
+    _once(path, "value", found)
+    return found
 
 
 def _bool(value: bool) -> str:
