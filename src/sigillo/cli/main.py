@@ -30,6 +30,7 @@ COMMANDS = {
     "release": "Make and sign what a builder publishes.",
     "tsa": "Run a local time-stamp authority (demo, tests).",
     "witness": "Run a witness: cosign the logs of others.",
+    "registrar": "Register TPMs: which attestation key is whose.",
 }
 _EXTRAS = {"evidence": "archive", "release": "build"}
 _RELOADED = ("up",)
