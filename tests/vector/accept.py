@@ -37,7 +37,7 @@ from sigillo.core.mark import (
 from sigillo.core.reading import decode_reading, encode_reading
 from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_header, encode_record
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
-from tests.vector import add_checkpoint, cosign, sample
+from tests.vector import add_checkpoint, cosign, exchange, sample
 from tests.vector.accept_log import ACCEPT_LOG
 from tests.vector.accept_tpm import ACCEPT_TPM
 from tests.vector.file import Value
@@ -543,4 +543,5 @@ ACCEPT = {
     "cosignature": cosign.accepted,
     "add-checkpoint": add_checkpoint.accepted,
     **ACCEPT_TPM,
+    "registration-exchange": exchange.accepted,
 }

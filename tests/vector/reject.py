@@ -8,7 +8,7 @@ from sigillo.core import cbor, cose
 from sigillo.core.bytes import EMPTY_ROOT
 from sigillo.core.mark import encode_mark_payload, mark_salt
 from sigillo.core.statement import encode_statement_fields
-from tests.vector import add_checkpoint, cosign, reject_device, reject_marked, sample
+from tests.vector import add_checkpoint, cosign, exchange, reject_device, reject_marked, sample
 from tests.vector.file import Value
 from tests.vector.key import EPOCH, LOG, SALT_KEY, filler
 from tests.vector.reject_cose import Cases, Raw, changed_cases, container_cases, payload_cases
@@ -328,4 +328,5 @@ REJECT = {
     "cosignature": cosign.rejected,
     "add-checkpoint": add_checkpoint.rejected,
     **REJECT_TPM,
+    "registration-exchange": exchange.rejected,
 }
