@@ -40,6 +40,11 @@ def exchange(tpm: Path, tmp_path: Path) -> Exchange:
     return Exchange(run, tmp_path / "files", tpm)
 
 
+def operator_folder(parent: Path) -> None:
+    (parent / "operator").mkdir()
+    (parent / "operator/sigillo.toml").touch()
+
+
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -62,7 +67,7 @@ def test_a_registration_from_end_to_end(exchange: Exchange, store: Path, tmp_pat
     registration = decode_registration(exchange.file("r.cbor").read_bytes()).registration
     assert registration.identity == "Example Broker"
     assert registration.key.name.hex() in asked and registration.key.name.hex() in made
-    (tmp_path / "operator").mkdir()
+    operator_folder(tmp_path)
     run(*exchange.install_words(tmp_path / "operator"))
     installed = tmp_path / "operator/attestation/registration.cbor"
     assert installed.read_bytes() == exchange.file("r.cbor").read_bytes()
@@ -104,7 +109,7 @@ def test_another_tpm_neither_answers_nor_installs_nor_takes_over(
         exchange.identity = "Other"
         exchange.file("credential.cbor").unlink()
         refused(*exchange.challenge_words(store), says="another identity's")
-        (tmp_path / "operator").mkdir()
+        operator_folder(tmp_path)
         other.file("r.cbor").write_bytes(exchange.file("r.cbor").read_bytes())
         refused(*other.install_words(tmp_path / "operator"), says="name the TPM that was registered")
         refused(*other.challenge_words(store, tpm), says="no maker that is believed here certifies the EK")
@@ -142,5 +147,9 @@ def test_files_of_another_kind_and_outputs_that_are_there(exchange: Exchange, st
 
 
 def test_installing_needs_the_operators_folder(exchange: Exchange, store: Path, tmp_path: Path) -> None:
+    """`sigillo up` would take a new folder with something in it for another's."""
     exchange.register(store)
-    refused(*exchange.install_words(tmp_path / "operator"), says="no such folder; `sigillo up` makes it")
+    (tmp_path / "operator").mkdir()
+    for folder in (tmp_path / "operator", tmp_path / "nowhere"):
+        refused(*exchange.install_words(folder), says="is no operator folder; start the broker once")
+    assert not list((tmp_path / "operator").iterdir())

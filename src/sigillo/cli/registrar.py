@@ -219,8 +219,8 @@ def install(*, directory: Path, file: Path, tpm: Path) -> None:
                 "TPM that was registered"
             )
     folder = OperatorFolder.at(directory)
-    if not folder.path.is_dir():
-        raise FileError(f"{directory}: no such folder; `sigillo up` makes it")
+    if not folder.settings.is_file():  # `sigillo up` makes none of a folder that has something in it
+        raise FileError(f"{directory}: is no operator folder; start the broker once, `sigillo up` makes it")
     if not folder.attestation.is_dir():
         folder.attestation.mkdir()
         folder.attestation.chmod(0o755)  # whatever the umask, as `sigillo up` makes it
