@@ -178,6 +178,12 @@ def test_a_registrar_with_another_kind_of_key(folder: Path) -> None:
     refused(*arguments(folder, *more), says="is not an Ed25519 key")
 
 
+def test_a_registrar_whose_signatures_would_bind_nothing(folder: Path) -> None:
+    weak = Ed25519PublicKey.from_public_bytes(bytes(32)).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "registrar.pub.pem").write_bytes(weak)
+    refused(*arguments(folder, *endorsed(folder)), says="is no key of a registrar: the Ed25519 public key is of small")
+
+
 def test_two_makers_with_one_root(folder: Path) -> None:
     more = [*endorsed(folder), "--software-tpm-maker", f"Programs={folder}/chips.pem"]
     refused(*arguments(folder, *more), says="tpm_maker[2].root: occurs twice")

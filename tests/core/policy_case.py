@@ -90,7 +90,9 @@ ANCHORS = '[anchors]\nquorum = 1\nmax_bracket = "10m"\n'
 QUORUM = "[witnesses]\nquorum = 1\n"
 
 AK, EK = (b"\0\x0b" + filler("attestation key")).hex(), filler("EK").hex()
-REGISTRAR_KEY = base64url_encode(ed25519_key("registrar").public_key().public_bytes_raw())
+REGISTRAR_KEY, OTHER_REGISTRAR_KEY = (
+    base64url_encode(ed25519_key(seed).public_key().public_bytes_raw()) for seed in ("registrar", "another registrar")
+)
 
 
 def attester_table(pinned: str, operator: str = "Example Broker") -> str:
@@ -165,10 +167,14 @@ REFUSED_ATTESTERS = {
     "unknown tpm maker key": (MINIMAL + tpm_maker("Chips", CHIPS) + "trust = true\n", "tpm_maker[1].trust"),
     "registrar without a key": (MINIMAL + '[[registrar]]\nname = "Uni"\n', "registrar[1].key"),
     "registrar with a short key": (MINIMAL + registrar_table("Uni", REGISTRAR_KEY[:-2]), "registrar[1].key"),
+    "registrar with a key of small order": (
+        MINIMAL + registrar_table("Uni", base64url_encode(bytes(32))),
+        "registrar[1].key",
+    ),
     "registrar with padding": (MINIMAL + registrar_table("Uni", f"{REGISTRAR_KEY}="), "registrar[1].key"),
     "registrar without a name": (MINIMAL + registrar_table("", REGISTRAR_KEY), "registrar[1].name"),
     "registrar name twice": (
-        VOUCHED + registrar_table("Example Registrar", base64url_encode(bytes(32))),
+        VOUCHED + registrar_table("Example Registrar", OTHER_REGISTRAR_KEY),
         "registrar[2].name",
     ),
     "registrar key twice": (VOUCHED + registrar_table("Uni", REGISTRAR_KEY), "registrar[2].key"),

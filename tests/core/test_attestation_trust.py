@@ -175,7 +175,7 @@ def trusts(draw: st.DrawFn) -> AttestationTrust:
         for at, maker in enumerate((CHIPS, PROGRAMS)[: draw(st.integers(0, 2))])
     )
     registrars = tuple(
-        RegistrarTrust(f"{draw(names)}{at}", bytes([at]) + draw(st.binary(min_size=31, max_size=31)))
+        RegistrarTrust(f"{draw(names)}{at}", Ed25519Key(filler(f"registrar {at}")).public)
         for at in range(draw(st.integers(0, 2)))
     )
     by_key = st.builds(AttesterTrust, st.just(OPERATOR), pinned_keys, st.booleans())

@@ -25,6 +25,7 @@ class Waiting:
     def put(self, pending: Pending) -> None:
         """Keep one more; what is over its time goes, and the oldest where there are too many. Raises DecodeError."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        disk.sweep(self._folder, "")
         left = self._sweep(pending.time_ns)
         for older in left[: len(left) - MAX_WAITING + 1]:
             self._path(older.number).unlink()

@@ -18,6 +18,7 @@ from sigillo.core.attestation_trust import (
     AttestationTrust,
     AttesterTrust,
     RegistrarTrust,
+    check_registrar_key,
     decode_endorsement_fingerprint,
     decode_key_name,
 )
@@ -183,7 +184,9 @@ def _maker(option: str, pair: str, software: bool) -> EndorsementRoot:
 
 def _registrar(pair: str) -> RegistrarTrust:
     name, path = _pair("--registrar", "NAME=KEY.pem", pair)
-    return RegistrarTrust(decode_name(name, "--registrar"), load_registrar_key(Path(path)))
+    key = load_registrar_key(Path(path))
+    check_registrar_key(key, f"--registrar {pair}")
+    return RegistrarTrust(decode_name(name, "--registrar"), key)
 
 
 def _grouped(

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
+from sigillo.core.cose import check_ed25519_key
 from sigillo.core.endorsement import EndorsementRoot
-from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.errors import DecodeError, PolicyError, SignatureError
 from sigillo.core.table import Table, decode_name, quote
 
 KEY_NAME_SIZE: Final = 34
 _KEY_NAME: Final = re.compile(r"000b[0-9a-f]{64}")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
-_KEY_SIZE: Final = 32
 
 T = TypeVar("T")
 
@@ -95,6 +95,14 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     return AttestationTrust(makers, registrars, attesters, allow_software)
 
 
+def check_registrar_key(key: bytes, path: str) -> None:
+    """Raises PolicyError at *path* where this is no Ed25519 public key, or one under which signatures bind nothing."""
+    try:
+        check_ed25519_key(key)
+    except SignatureError as error:
+        raise PolicyError(path, f"is no key of a registrar: {error.reason}") from error
+
+
 def decode_key_name(value: object, path: str) -> bytes:
     """The TPM name of an attestation key, 34 bytes. Raises PolicyError at *path*."""
     if not isinstance(value, str) or not _KEY_NAME.fullmatch(value):
@@ -151,8 +159,7 @@ def _registrar(table: Table) -> RegistrarTrust:
         key = base64url_decode(table.take("key", str))
     except DecodeError as error:
         raise PolicyError(table.name("key"), error.reason) from error
-    if len(key) != _KEY_SIZE:
-        raise PolicyError(table.name("key"), f"must be an Ed25519 public key of {_KEY_SIZE} bytes")
+    check_registrar_key(key, table.name("key"))
     table.end()
     return RegistrarTrust(name, key)
 
