@@ -27,7 +27,7 @@ from sigillo.core.timestamp import MAX_TOKEN, verify_token
 from ..core import rule_case, timestamp_case
 from ..core.certificate_case import Case, accepted, refused
 from ..core.certificate_case import unreadable as unreadable_certificates
-from ..core.policy_case import MINIMAL, REBUILT, REFUSED
+from ..core.policy_case import MINIMAL, REBUILT, REFUSED, WITH_AK, WITH_EK
 from ..vector.file import Value, format_vector
 from .accused import pairs, source
 from .attested import AttestedStory, attested
@@ -66,6 +66,8 @@ def files() -> dict[str, bytes]:
     made |= {f"evidence/reject/step-{name}.jsonl": data for name, data in not_verified().items()}
     made["policy/accept/minimal.toml"] = MINIMAL.encode()
     made["policy/accept/rebuilt.toml"] = REBUILT.encode()
+    made["policy/accept/attested.toml"] = WITH_AK.encode()
+    made["policy/accept/endorsed.toml"] = WITH_EK.encode()
     made["policy/accept/whole.toml"] = encode_policy(relaxed()[1]).encode()
     for name, (text, field) in REFUSED.items():
         if len(text) < 20_000:

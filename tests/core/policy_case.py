@@ -12,6 +12,7 @@ from ..adversary.device import Device, ed25519_key
 from ..adversary.maker import Maker, der
 from ..adversary.tsa import POLICY as OID
 from ..adversary.tsa import Tsa
+from ..vector.key import filler
 
 BROKER = Broker()
 KEYS = [Device(f"crate-{number}", "p256" if number % 2 else "ed25519").key for number in range(4)]
@@ -88,7 +89,104 @@ TSA_TABLE, WITNESS_TABLE = tsa_table("A", Tsa("A")), witness_table("w1", Witness
 ANCHORS = '[anchors]\nquorum = 1\nmax_bracket = "10m"\n'
 QUORUM = "[witnesses]\nquorum = 1\n"
 
+AK, EK = (b"\0\x0b" + filler("attestation key")).hex(), filler("EK").hex()
+REGISTRAR_KEY, OTHER_REGISTRAR_KEY = (
+    base64url_encode(ed25519_key(seed).public_key().public_bytes_raw()) for seed in ("registrar", "another registrar")
+)
+
+
+def attester_table(pinned: str, operator: str = "Example Broker") -> str:
+    return f'[[attester]]\noperator = "{operator}"\n{pinned}\n'
+
+
+def tpm_maker(name: str, made: Maker, software: str = "false") -> str:
+    root = base64url_encode(der([made.certificate])[0])
+    return f'[[tpm_maker]]\nname = "{name}"\nroot = "{root}"\nsoftware = {software}\n'
+
+
+def registrar_table(name: str, key: str) -> str:
+    return f'[[registrar]]\nname = "{name}"\nkey = "{key}"\n'
+
+
+CHIPS, REGISTRAR_TABLE = Maker("Example Chips"), registrar_table("Example Registrar", REGISTRAR_KEY)
+ENDORSED = attester_table(f'endorsement_key = ["{EK}"]')
+VOUCHED = MINIMAL + tpm_maker("Chips", CHIPS) + REGISTRAR_TABLE
+WITH_EK = VOUCHED + ENDORSED
+WITH_AK = MINIMAL + attester_table(f'key = ["{AK}"]\nsoftware = true') + "[attestation]\nallow_software = true\n"
+CHIP_LEAF = base64url_encode(der(CHIPS.certify(Device("crate-1", "p256")))[0])
+
+REFUSED_ATTESTERS = {
+    "attester of no operator there": (WITH_AK.replace('operator = "Ex', 'operator = "An'), "attester[1].operator"),
+    "attester without an operator": (
+        MINIMAL + f'[[attester]]\nkey = ["{AK}"]\nsoftware = true\n',
+        "attester[1].operator",
+    ),
+    "attester with nothing pinned": (MINIMAL + attester_table(""), "attester[1]"),
+    "attester with both kinds of key": (
+        VOUCHED + attester_table(f'key = ["{AK}"]\nsoftware = true\nendorsement_key = ["{EK}"]'),
+        "attester[1]",
+    ),
+    "attester twice": (WITH_EK + ENDORSED, "attester[2].operator"),
+    "attester key without software": (MINIMAL + attester_table(f'key = ["{AK}"]'), "attester[1].software"),
+    "attester key outside a list": (MINIMAL + attester_table(f'key = "{AK}"\nsoftware = true'), "attester[1].key"),
+    "attester without a key in its list": (MINIMAL + attester_table("key = []\nsoftware = true"), "attester[1].key"),
+    "attester key twice": (WITH_AK.replace(f'["{AK}"]', f'["{AK}", "{AK}"]'), "attester[1].key"),
+    "attester key of another algorithm": (WITH_AK.replace(AK, f"0004{AK[4:]}"), "attester[1].key"),
+    "attester key that is a number": (WITH_AK.replace(f'"{AK}"', "1"), "attester[1].key"),
+    "attester key in upper case": (WITH_AK.replace(AK, AK.upper()), "attester[1].key"),
+    "short attester key": (WITH_AK.replace(AK, AK[:-1]), "attester[1].key"),
+    "attester key as a fingerprint": (WITH_AK.replace(AK, EK), "attester[1].key"),
+    "attester key with an identity": (
+        MINIMAL + attester_table(f'key = ["{AK}"]\nsoftware = true\nidentity = "x"'),
+        "attester[1].identity",
+    ),
+    "endorsement key without a registrar": (
+        MINIMAL + tpm_maker("Chips", CHIPS) + ENDORSED,
+        "attester[1].endorsement_key",
+    ),
+    "endorsement key without a maker": (MINIMAL + REGISTRAR_TABLE + ENDORSED, "attester[1].endorsement_key"),
+    "endorsement key with software": (WITH_EK + "software = true\n", "attester[1].software"),
+    "endorsement key as a key name": (WITH_EK.replace(EK, AK), "attester[1].endorsement_key"),
+    "empty list of endorsement keys": (
+        VOUCHED + attester_table("endorsement_key = []"),
+        "attester[1].endorsement_key",
+    ),
+    "endorsement key twice": (WITH_EK.replace(f'["{EK}"]', f'["{EK}", "{EK}"]'), "attester[1].endorsement_key"),
+    "empty identity": (WITH_EK + 'identity = ""\n', "attester[1].identity"),
+    "unknown attester key": (WITH_EK + "trust = true\n", "attester[1].trust"),
+    "tpm maker without software": (VOUCHED.replace("software = false\n", ""), "tpm_maker[1].software"),
+    "tpm maker software as a number": (MINIMAL + tpm_maker("Chips", CHIPS, "1"), "tpm_maker[1].software"),
+    "tpm maker without a root": (MINIMAL + '[[tpm_maker]]\nname = "Chips"\nsoftware = false\n', "tpm_maker[1].root"),
+    "tpm maker with a leaf": (
+        MINIMAL + f'[[tpm_maker]]\nname = "Chips"\nroot = "{CHIP_LEAF}"\nsoftware = false\n',
+        "tpm_maker[1].root",
+    ),
+    "tpm maker without a name": (MINIMAL + tpm_maker("", CHIPS), "tpm_maker[1].name"),
+    "tpm maker name twice": (VOUCHED + tpm_maker("Chips", MAKER), "tpm_maker[2].name"),
+    "tpm maker root twice": (VOUCHED + tpm_maker("Programs", CHIPS, "true"), "tpm_maker[2].root"),
+    "unknown tpm maker key": (MINIMAL + tpm_maker("Chips", CHIPS) + "trust = true\n", "tpm_maker[1].trust"),
+    "registrar without a key": (MINIMAL + '[[registrar]]\nname = "Uni"\n', "registrar[1].key"),
+    "registrar with a short key": (MINIMAL + registrar_table("Uni", REGISTRAR_KEY[:-2]), "registrar[1].key"),
+    "registrar with a key of small order": (
+        MINIMAL + registrar_table("Uni", base64url_encode(bytes(32))),
+        "registrar[1].key",
+    ),
+    "registrar with padding": (MINIMAL + registrar_table("Uni", f"{REGISTRAR_KEY}="), "registrar[1].key"),
+    "registrar without a name": (MINIMAL + registrar_table("", REGISTRAR_KEY), "registrar[1].name"),
+    "registrar name twice": (
+        VOUCHED + registrar_table("Example Registrar", OTHER_REGISTRAR_KEY),
+        "registrar[2].name",
+    ),
+    "registrar key twice": (VOUCHED + registrar_table("Uni", REGISTRAR_KEY), "registrar[2].key"),
+    "unknown registrar key": (VOUCHED + "trust = true\n", "registrar[1].trust"),
+    "unknown attestation key": (MINIMAL + "[attestation]\nx = 1\n", "attestation.x"),
+    "allow_software as a number": (MINIMAL + "[attestation]\nallow_software = 1\n", "attestation.allow_software"),
+    "attestation as a list": (MINIMAL + "[[attestation]]\nallow_software = true\n", "attestation"),
+    "allow_unattested as text": (MINIMAL + '[missing]\nallow_unattested = "yes"\n', "missing.allow_unattested"),
+}
+
 REFUSED = {
+    **REFUSED_ATTESTERS,
     "empty": ("", "version"),
     "no version": (lines_without("version"), "version"),
     "version 2": (MINIMAL.replace("version = 1", "version = 2"), "version"),

@@ -37,7 +37,7 @@ from sigillo.core.mark import (
 from sigillo.core.reading import decode_reading, encode_reading
 from sigillo.core.spool import CONTINUES, SegmentHeader, decode_segment, encode_header, encode_record
 from sigillo.core.statement import EpochStatement, StatementFields, encode_statement_fields
-from tests.vector import add_checkpoint, challenge, cosign, sample
+from tests.vector import add_checkpoint, challenge, cosign, exchange, sample
 from tests.vector.accept_booted import booted, platforms
 from tests.vector.accept_log import ACCEPT_LOG
 from tests.vector.accept_seal import ACCEPT_SEAL
@@ -549,4 +549,5 @@ ACCEPT = {
     **ACCEPT_SEAL,
     "booted": booted,
     "platform": platforms,
+    "registration-exchange": exchange.accepted,
 }

@@ -8,7 +8,16 @@ from sigillo.core import cbor, cose
 from sigillo.core.bytes import EMPTY_ROOT
 from sigillo.core.mark import encode_mark_payload, mark_salt
 from sigillo.core.statement import encode_statement_fields
-from tests.vector import accept_booted, add_checkpoint, challenge, cosign, reject_device, reject_marked, sample
+from tests.vector import (
+    accept_booted,
+    add_checkpoint,
+    challenge,
+    cosign,
+    exchange,
+    reject_device,
+    reject_marked,
+    sample,
+)
 from tests.vector.file import Value
 from tests.vector.key import EPOCH, LOG, SALT_KEY, filler
 from tests.vector.reject_cose import Cases, Raw, changed_cases, container_cases, payload_cases
@@ -333,4 +342,5 @@ REJECT = {
     **REJECT_SEAL,
     "booted": accept_booted.rejected,
     "platform": accept_booted.rejected_platforms,
+    "registration-exchange": exchange.rejected,
 }

@@ -18,7 +18,7 @@ from sigillo.core.marked_datagram import (
 )
 from sigillo.core.reading import decode_reading
 from sigillo.core.statement import Carrier
-from tests.vector import make
+from tests.vector import exchange, make
 from tests.vector.file import VECTORS, parse_vector, paths, read_vector
 from tests.vector.key import EPOCH, LOG, Ed25519Key
 from tests.vector.read_log import LOG_READERS
@@ -180,6 +180,7 @@ READERS: dict[str, Callable[[Fields], None]] = {
     "handshake": read_packet,
     **LOG_READERS,
     **TPM_READERS,
+    "registration-exchange": exchange.read,
 }
 
 DECIDES = {

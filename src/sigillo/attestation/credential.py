@@ -7,7 +7,6 @@ has both.
 from __future__ import annotations
 
 import secrets
-from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
@@ -24,7 +23,6 @@ except ImportError:
 
 from sigillo.core.tpm import sized
 
-SECRET_SIZE: Final = 32
 _AES_KEY, _MAC_KEY = 16, 32
 
 

@@ -6,25 +6,26 @@ with and an EK to its identity (identity take-over by re-registration: Keylime C
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import hmac
+import os
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from sigillo import disk
-from sigillo.attestation.credential import SECRET_SIZE, protect
+from sigillo.attestation.credential import protect
 from sigillo.attestation.error import RegistrationError
+from sigillo.attestation.waiting import Waiting
 from sigillo.core.certificate import decode_certificate
 from sigillo.core.endorsement import (
+    Endorsement,
     EndorsementRoot,
     Registration,
     decode_registration,
@@ -35,20 +36,13 @@ from sigillo.core.endorsement import (
     verify_registration,
 )
 from sigillo.core.errors import AttestationError, DecodeError
+from sigillo.core.registration_exchange import NUMBER_SIZE, SECRET_SIZE, Credential, Pending
 from sigillo.core.tpm import decode_attestation_key
 from sigillo.x509 import private_pem
 
+PUBLIC_KEY: Final = "registrar.pub.pem"
 _KEY: Final = "registrar.key.pem"
-_MAX_PENDING: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """What an attester has to answer: TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET; *number* names it."""
-
-    number: bytes
-    credential: bytes
-    encrypted_seed: bytes
+_LOCK_WAIT_S: Final = 10.0
 
 
 class Registrar:
@@ -59,54 +53,91 @@ class Registrar:
         folder.mkdir(mode=0o755, exist_ok=True)
         self._folder, self._roots, self._now = folder, roots, now
         self._key = _open_key(folder / _KEY)
-        self._pending: OrderedDict[bytes, tuple[bytes, Registration]] = OrderedDict()
+        self._waiting = Waiting(folder / "pending")
+
+    @classmethod
+    def make(cls, folder: Path) -> Registrar:
+        """A new one, with its public key in a file for policies. Raises RegistrationError where there is one."""
+        if (folder / _KEY).exists():
+            raise RegistrationError(f"{folder}: is a registrar already; its public key is in {folder / PUBLIC_KEY}")
+        made = cls(folder, [])
+        pem = made._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        disk.replace(folder / PUBLIC_KEY, pem, disk.PUBLIC)
+        return made
+
+    @classmethod
+    def open(cls, folder: Path, roots: Sequence[EndorsementRoot] = ()) -> Registrar:
+        """One that is there. Raises RegistrationError where there is none."""
+        if not (folder / _KEY).exists():
+            raise RegistrationError(f"{folder}: is no registrar; make one with `sigillo registrar new {folder}`")
+        return cls(folder, roots)
 
     @property
     def public_key(self) -> bytes:
         """Ed25519, 32 bytes: what a policy pins."""
         return self._key.public_key().public_bytes_raw()
 
-    def challenge(self, identity: str, key_bytes: bytes, chain: Sequence[bytes]) -> Challenge:
+    def challenge(self, identity: str, key_bytes: bytes, chain: Sequence[bytes]) -> Credential:
         """Challenge who wants to be registered as *identity*, with this AK (TPMT_PUBLIC) and EK certificates (DER)."""
-        try:
-            registration = Registration(self._now(), identity, decode_attestation_key(key_bytes), tuple(chain))
-            self._check_endorsement(registration)
-            self._check_memory(registration)
-            endorsement = endorsement_key(decode_certificate(chain[0]))
-        except DecodeError as error:
-            raise RegistrationError(f"{identity}: cannot be registered: {error}") from error
-        secret, number = secrets.token_bytes(SECRET_SIZE), secrets.token_bytes(16)
-        credential, encrypted_seed = protect(endorsement, registration.key.name, secret)
-        self._pending[number] = (secret, registration)
-        if len(self._pending) > _MAX_PENDING:
-            self._pending.popitem(last=False)
-        return Challenge(number, credential, encrypted_seed)
+        with self._locked():
+            return self._challenge(identity, key_bytes, tuple(chain))
 
     def register(self, number: bytes, secret: bytes) -> bytes:
         """The registration, once the TPM has given the secret of a challenge back. A challenge is answered once."""
-        expected, registration = self._pending.pop(number, (b"", None))
-        if registration is None or not hmac.compare_digest(secret, expected):
-            raise RegistrationError("the TPM did not prove that the key is in it: another secret, or no such challenge")
-        self._check_memory(registration)
-        registration = dataclasses.replace(registration, time_ns=self._now())
-        signed = encode_registration(registration, self.public_key, self._key.sign)
-        disk.replace(self._file(registration.identity), signed, disk.PUBLIC)
-        return signed
+        with self._locked():
+            found = self._waiting.take(number, self._now())
+            if found is None or not hmac.compare_digest(hashlib.sha256(secret).digest(), found.secret_hash):
+                raise RegistrationError(
+                    "the TPM did not prove that the key is in it: another secret, or no such challenge (any more); "
+                    "begin again with a new challenge"
+                )
+            registration = Registration(self._now(), found.identity, found.key, found.chain)
+            self._check_memory(registration)
+            signed = encode_registration(registration, self.public_key, self._key.sign)
+            disk.replace(self._file(registration.identity), signed, disk.PUBLIC)
+            return signed
 
-    def _check_endorsement(self, registration: Registration) -> None:
+    def endorsement(self, chain: Sequence[bytes]) -> Endorsement:
+        """The EK that these certificates (DER) are of, by a maker that is believed here, valid now."""
         reasons = []
         for root in self._roots:
             try:
-                endorsement = verify_endorsement(registration.chain, root)
+                endorsement = verify_endorsement(chain, root)
             except AttestationError as error:
                 reasons.append(f"{root.name}: {error.reason}")
                 continue
-            invalid = endorsement.invalid_at(registration.time_ns)
+            except DecodeError as error:
+                raise RegistrationError(f"the EK cannot be registered: {error}") from error
+            invalid = endorsement.invalid_at(self._now())
             if invalid is None:
-                return
+                return endorsement
             reasons.append(f"{root.name}: {invalid.name} is not valid now")
-        said = "; ".join(reasons)
-        raise RegistrationError(f"{registration.identity}: no maker that is believed here certifies its EK ({said})")
+        raise RegistrationError(f"no maker that is believed here certifies the EK ({'; '.join(reasons) or 'none is'})")
+
+    def _challenge(self, identity: str, key_bytes: bytes, chain: tuple[bytes, ...]) -> Credential:
+        secret, number = secrets.token_bytes(SECRET_SIZE), secrets.token_bytes(NUMBER_SIZE)
+        try:
+            registration = Registration(self._now(), identity, decode_attestation_key(key_bytes), chain)
+            self.endorsement(chain)
+            self._check_memory(registration)
+            ek, key = endorsement_key(decode_certificate(chain[0])), registration.key
+            secret_hash = hashlib.sha256(secret).digest()
+            self._waiting.put(Pending(number, registration.time_ns, secret_hash, identity, key, chain))
+        except DecodeError as error:
+            raise RegistrationError(f"{identity}: cannot be registered: {error}") from error
+        return Credential(number, key.name, *protect(ek, key.name, secret))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone with the folder: what was free a moment ago is free still."""
+        descriptor = disk.open_folder(self._folder)
+        try:
+            disk.lock(descriptor, _LOCK_WAIT_S)
+            yield
+        except BlockingIOError:
+            raise RegistrationError(f"{self._folder}: another process is using this registrar; try again") from None
+        finally:
+            os.close(descriptor)
 
     def _check_memory(self, wanted: Registration) -> None:
         mine = endorsement_fingerprint(decode_certificate(wanted.chain[0]))

@@ -32,6 +32,7 @@ COMMANDS = {
     "tsa": "Run a local time-stamp authority (demo, tests).",
     "witness": "Run a witness: cosign the logs of others.",
     "swtpm": "Run a TPM in software (demo, tests).",
+    "registrar": "Register TPMs: which attestation key is whose.",
 }
 _EXTRAS = {"evidence": "archive", "release": "build"}
 _RELOADED = ("up",)

@@ -12,6 +12,7 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo import disk
+from sigillo.cli.policy_attester import AttesterOptions, attester_options
 from sigillo.cli.source import FileError, naming, read_at_most, read_policy
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.certificate import decode_authority
@@ -61,6 +62,8 @@ Examples:
     --rebuilder rebuild-a.json --rebuilder rebuild-b.json -o policy.toml
   sigillo policy new --operator operator.toml --maker Acme=acme-ca.pem --device crate-1=maker:Acme -o policy.toml
   sigillo policy new --operator operator.toml --devices devices --tsa tsa.toml --witness Uni=VKEY -o policy.toml
+  sigillo policy new --operator operator.toml --devices devices --level launched --endorsement "Example Broker=SHA256" \
+    --tpm-maker Chips=root.pem --registrar Uni=registrar.pub.pem -o policy.toml
 """,
 )
 @click.option("--operator", "operators", type=_PATH, multiple=True, required=True, help="What an operator published.")
@@ -92,6 +95,7 @@ Examples:
 @click.option("--max-bracket", default="10m", show_default=True, help="Widest span between the bounds of a mark.")
 @click.option("--witness", "witnesses", multiple=True, metavar="OPERATOR=VKEY", help="A witness and who runs it.")
 @click.option("--witnesses", "quorum", type=click.IntRange(1), help="How many have to cosign.  [default: a majority]")
+@attester_options
 @click.option("--allow-unlogged", is_flag=True, help="Accept evidence without a log proof.")
 @click.option("--allow-unanchored", is_flag=True, help="Accept times that only the broker's clock bounds.")
 @click.option("--allow-unwitnessed", is_flag=True, help="Accept a log that too few witnesses saw.")
@@ -124,6 +128,7 @@ def new(
     max_bracket: str,
     witnesses: tuple[str, ...],
     quorum: int | None,
+    attestation: AttesterOptions,
     allow_unlogged: bool,
     allow_unanchored: bool,
     allow_unwitnessed: bool,
@@ -145,7 +150,7 @@ def new(
     devices = [*_named(pairs, bits, trusted), *(_registered(registry, bits) if registry else ())]
     try:
         clock = ClockTrust(decode_duration(max_error, "--max-error"), allow_unknown_bound, allow_unsynchronised)
-        published = tuple(_published(path, built=bool(builders)) for path in operators)
+        published = tuple(_published(path, attestation.level, built=bool(builders)) for path in operators)
         policy = Policy(
             published,
             clock,
@@ -156,10 +161,12 @@ def new(
                 allow_unwitnessed=allow_unwitnessed,
                 allow_no_beacon=allow_no_beacon,
                 allow_not_rebuilt=allow_not_rebuilt,
+                allow_unattested=attestation.allow_unattested,
             ),
             tuple(trusted.values()),
             **_third_parties(tsas, anchors, max_bracket, witnesses, quorum),
             build=_builds(builders, rebuilders, rebuilt_by),
+            attestation=attestation.trust(),
         )
     except PolicyError as error:
         raise FileError(f"the policy cannot be made: {error}") from error
@@ -189,12 +196,12 @@ def check(file: Path, as_json: bool) -> None:
         click.echo(render_policy(policy), nl=False)
 
 
-def _published(path: Path, *, built: bool) -> OperatorTrust:
-    """*built*: a builder says what executable and plugin are."""
+def _published(path: Path, level: str, *, built: bool) -> OperatorTrust:
+    """*level*: the least that counts; *built*: a builder says what executable and plugin are."""
     with naming(path, "the operator finds it in published/operator.toml"):
         found = decode_published(read_at_most(path, MAX_BYTES))
     values = {part: hashes for part, hashes in found.reference_values.items() if not built or part == "configuration"}
-    return dataclasses.replace(found, reference_values=values)
+    return dataclasses.replace(found, level=level, reference_values=values)
 
 
 def _builds(builders: Sequence[Path], rebuilders: Sequence[Path], quorum: int | None) -> BuildTrust:

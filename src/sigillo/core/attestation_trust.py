@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sigillo.core.bytes import base64url_decode, base64url_encode
 from sigillo.core.certificate import decode_authority
+from sigillo.core.cose import check_ed25519_key
 from sigillo.core.endorsement import EndorsementRoot
-from sigillo.core.errors import DecodeError, PolicyError
+from sigillo.core.errors import DecodeError, PolicyError, SignatureError
 from sigillo.core.process_rule import DEFAULT_PROCESS_RULES, PROCESS_RULES
 from sigillo.core.rule import DEFAULT_RULES, RULES
 from sigillo.core.table import Table, decode_name, quote
@@ -22,7 +23,6 @@ LAUNCH_RULES: Final = (*RULES, *PROCESS_RULES)
 DEFAULT_LAUNCH_RULES: Final = (*DEFAULT_RULES, *DEFAULT_PROCESS_RULES)
 _KEY_NAME: Final = re.compile(r"000b[0-9a-f]{64}")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
-_KEY_SIZE: Final = 32
 
 T = TypeVar("T")
 
@@ -107,6 +107,28 @@ def decode_attestation_trust(top: Table) -> AttestationTrust:
     return AttestationTrust(*own, allow_software, rules, any_configuration, manifest_libraries)
 
 
+def check_registrar_key(key: bytes, path: str) -> None:
+    """Raises PolicyError at *path* where this is no Ed25519 public key, or one under which signatures bind nothing."""
+    try:
+        check_ed25519_key(key)
+    except SignatureError as error:
+        raise PolicyError(path, f"is no key of a registrar: {error.reason}") from error
+
+
+def decode_key_name(value: object, path: str) -> bytes:
+    """The TPM name of an attestation key, 34 bytes. Raises PolicyError at *path*."""
+    if not isinstance(value, str) or not _KEY_NAME.fullmatch(value):
+        raise PolicyError(path, "must be the TPM name of a key: 000b and 64 lower-case hex digits")
+    return bytes.fromhex(value)
+
+
+def decode_endorsement_fingerprint(value: object, path: str) -> bytes:
+    """SHA-256 of the SubjectPublicKeyInfo of an EK, 32 bytes. Raises PolicyError at *path*."""
+    if not isinstance(value, str) or not _FINGERPRINT.fullmatch(value):
+        raise PolicyError(path, "must be the SHA-256 of an EK: 64 lower-case hex digits")
+    return bytes.fromhex(value)
+
+
 def attestation_trust_lines(trust: AttestationTrust) -> Iterator[str]:
     """The lines of TOML that decode to *trust*."""
     for maker in trust.makers:
@@ -156,8 +178,7 @@ def _registrar(table: Table) -> RegistrarTrust:
         key = base64url_decode(table.take("key", str))
     except DecodeError as error:
         raise PolicyError(table.name("key"), error.reason) from error
-    if len(key) != _KEY_SIZE:
-        raise PolicyError(table.name("key"), f"must be an Ed25519 public key of {_KEY_SIZE} bytes")
+    check_registrar_key(key, table.name("key"))
     table.end()
     return RegistrarTrust(name, key)
 
@@ -168,10 +189,10 @@ def _attester(table: Table) -> AttesterTrust:
     endorsed: tuple[bytes, ...] = ()
     software, identity = False, ""
     if table.has("key"):
-        keys = _hex(table, "key", _KEY_NAME, "the TPM name of a key: 000b and 64 lower-case hex digits")
+        keys = _each_of(table, "key", decode_key_name)
         software = table.take("software", bool)
     if table.has("endorsement_key"):
-        endorsed = _hex(table, "endorsement_key", _FINGERPRINT, "a SHA-256 in 64 lower-case hex digits")
+        endorsed = _each_of(table, "endorsement_key", decode_endorsement_fingerprint)
         identity = decode_name(table.take("identity", str, operator), table.name("identity"))
     table.end()
     return AttesterTrust(operator, keys, software, endorsed, identity)
@@ -188,12 +209,14 @@ def _rules(table: Table) -> tuple[str, ...]:
     return tuple(rule for rule in LAUNCH_RULES if rule in rules)
 
 
-def _hex(table: Table, name: str, form: re.Pattern[str], what: str) -> tuple[bytes, ...]:
-    values: list[Any] = table.take(name, list)
-    if not values or any(not isinstance(value, str) or not form.fullmatch(value) for value in values):
-        raise PolicyError(table.name(name), f"must be a list, not empty, of which each is {what}")
-    _once(table.name(name), "value", values)
-    return tuple(bytes.fromhex(value) for value in values)
+def _each_of(table: Table, name: str, decode: Callable[[object, str], bytes]) -> tuple[bytes, ...]:
+    path = table.name(name)
+    values: list[object] = table.take(name, list)
+    if not values:
+        raise PolicyError(path, "must not be an empty list")
+    found = tuple(decode(value, f"{path}[{at}]") for at, value in enumerate(values, start=1))
+    _once(path, "value", found)
+    return found
 
 
 def _bool(value: bool) -> str:

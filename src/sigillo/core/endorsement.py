@@ -161,12 +161,27 @@ def endorsement_key(certificate: x509.Certificate) -> RSAPublicKey:
 def _registration(value: object) -> Registration:
     values = numbered_map(value, "registration", range(1, 6))
     integer(values[1], "version", VERSION, VERSION)
-    chain = array(values[5], "EK certificates")
-    if not 1 <= len(chain) <= MAX_CHAIN:
-        raise DecodeError("EK certificates", f"are {len(chain)}, not 1…{MAX_CHAIN}")
     return Registration(
         integer(values[2], "time"),
-        text(values[3], "identity", 1, MAX_IDENTITY, allow_nul=False),
-        decode_attestation_key(byte_string(values[4], "attestation key", 1, MAX_CERTIFICATE)),
-        tuple(byte_string(item, "EK certificate", 1, MAX_CERTIFICATE) for item in chain),
+        decode_identity(values[3]),
+        decode_key_field(values[4]),
+        decode_chain_field(values[5]),
     )
+
+
+def decode_identity(value: object) -> str:
+    """What an attester is known as, as a decoded object has it. Raises DecodeError."""
+    return text(value, "identity", 1, MAX_IDENTITY, allow_nul=False)
+
+
+def decode_key_field(value: object) -> AttestationKey:
+    """The AK, as a decoded object has it. Raises DecodeError."""
+    return decode_attestation_key(byte_string(value, "attestation key", 1, MAX_CERTIFICATE))
+
+
+def decode_chain_field(value: object) -> tuple[bytes, ...]:
+    """EK certificates (DER, not yet read), as a decoded object has them. Raises DecodeError."""
+    chain = array(value, "EK certificates")
+    if not 1 <= len(chain) <= MAX_CHAIN:
+        raise DecodeError("EK certificates", f"are {len(chain)}, not 1…{MAX_CHAIN}")
+    return tuple(byte_string(item, "EK certificate", 1, MAX_CERTIFICATE) for item in chain)

@@ -9,6 +9,7 @@ from typing import Any
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.policy import BUILD_PARTS, MakerTrust, OperatorTrust, Policy
 from sigillo.core.verdict import LEVEL_SENTENCE, LEVELS
+from sigillo.report.attester_trust import attester_json, attester_lines, attester_warnings
 from sigillo.report.escape import escape
 from sigillo.report.moment import duration
 
@@ -48,6 +49,7 @@ def warnings(policy: Policy) -> list[str]:
                 f'operator "{operator.name}": no reference value for {parts}, so nothing of it will be verified'
             )
         found += _of_level(operator, policy)
+    found += attester_warnings(policy)
     found += _of_third_parties(policy)
     if policy.build.builders and not (policy.build.rebuilders or policy.missing.allow_not_rebuilt):
         found.append("a builder and no rebuilder: nothing will be verified; see [[rebuilder]] in spec/policy.md")
@@ -104,6 +106,7 @@ def policy_json(policy: Policy) -> dict[str, Any]:
         "builders": [_party_json(party) for party in policy.build.builders],
         "rebuilders": [_party_json(party) for party in policy.build.rebuilders],
         "rebuilder_quorum": policy.build.quorum,
+        **attester_json(policy.attestation),
         "makers": [
             {
                 "name": maker.name,
@@ -144,6 +147,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield f"clock: error at most {duration(policy.clock.max_error_ns)}"
     yield from _third_parties(policy)
     yield from _builders(policy.build)
+    yield from attester_lines(policy.attestation)
     for maker in policy.makers:
         yield from _maker(maker)
     for device in policy.devices:
