@@ -106,6 +106,24 @@ def token_moved(lines: list[Line]) -> None:
     last["token"] = first["token"]
 
 
+def quote_altered(lines: list[Line]) -> None:
+    line = next(line for line in lines if line["type"] == "attestation")
+    quote = decode(line["evidence"])
+    quote[-1] ^= 1  # of the last PCR value
+    line["evidence"] = encode(quote)
+
+
+def launch_left_out(lines: list[Line]) -> None:
+    line = next(line for line in lines if line["type"] == "launch")
+    lines.remove(line)
+
+
+def configuration_opened(lines: list[Line]) -> None:
+    """One line of it: who connects need not say who it is."""
+    line = next(line for line in lines if line["type"] == "configuration" and "allow_anonymous" in line["text"])
+    line["text"] = line["text"].replace("allow_anonymous false", "allow_anonymous true")
+
+
 def beacon_hidden(lines: list[Line]) -> None:
     line = next(line for line in lines if line["type"] == "checkpoint")
     lines.remove(line)
@@ -135,6 +153,9 @@ EVIDENCE_FORGERIES: dict[str, Callable[[list[Line]], None]] = {
     "a time-stamp token moved to a later checkpoint": token_moved,
     "a checkpoint that devices have echoed taken out": beacon_hidden,
     "the witness's cosignature taken out": cosignature_taken_out,
+    "one bit of what the TPM signed altered": quote_altered,
+    "the log of what was launched left out": launch_left_out,
+    "one line of the broker's configuration changed": configuration_opened,
     "the end of the file cut off": file_cut,
 }
 
@@ -152,6 +173,17 @@ def other_build(policy: str) -> str:
     """Reference values of another configuration."""
     line = next(line for line in policy.splitlines() if line.startswith("configuration = "))
     return policy.replace(line, f'configuration = ["{"0" * 64}"]')
+
+
+def other_tpm(policy: str) -> str:
+    """The reader pins another attestation key."""
+    line = next(line for line in policy.splitlines() if line.startswith('key = ["000b'))
+    return policy.replace(line, f'key = ["000b{"0" * 64}"]')
+
+
+def no_software(policy: str) -> str:
+    """The reader does not allow a TPM that is a program."""
+    return policy.replace("allow_software = true", "allow_software = false")
 
 
 def no_rebuild(lines: list[Line]) -> None:
@@ -184,6 +216,8 @@ def forgeries(evidence: Path, policy: Path, scratch: Path) -> Iterator[tuple[str
     for case, change in (
         ("a policy with the devices' keys exchanged", other_device_key),
         ("a broker that ran another configuration than agreed", other_build),
+        ("a broker whose TPM is another's", other_tpm),
+        ("a software TPM passed off as a chip", no_software),
     ):
         target = scratch / f"{change.__name__}.toml"
         target.write_text(change(policy.read_text()))

@@ -1,5 +1,5 @@
-"""The story that `make demo` tells, on real parts: a broker, a time-stamp authority, a witness, three trackers, a
-stranger, and a forger.
+"""The story that `make demo` tells, on real parts: a broker, a TPM in software, a time-stamp authority, a witness,
+three trackers, a stranger, and a forger.
 
 Every line that starts with `$` is a command that anybody can type again. Leaves `demo/evidence.jsonl` and
 `demo/policy.toml`; ends with exit code 0 only if the honest evidence verifies and every forgery is caught.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,16 +105,23 @@ class Service:
     def wait_until_listening(self, address: str) -> None:
         """Then show what it has said so far. StoryError where it ends, or never listens."""
         host, port = address.split(":")
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex((host, int(port))) == 0
+
+        self.wait_until(listens)
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Then show what it has said so far. StoryError where it ends, or is not ready in time."""
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
+        while not ready():
             if self.process.poll() is not None:
                 raise StoryError(f"it did not start:\n{self.log.read_text()}")
-            with socket.socket() as probe:
-                if probe.connect_ex((host, int(port))) == 0:
-                    print("".join(f"  {line}\n" for line in self.log.read_text().splitlines()), end="", flush=True)
-                    return
+            if time.monotonic() > deadline:
+                raise StoryError(f"it is not ready:\n{self.log.read_text()}")
             time.sleep(0.1)
-        raise StoryError(f"nothing listens on {address}:\n{self.log.read_text()}")
+        print("".join(f"  {line}\n" for line in self.log.read_text().splitlines()), end="", flush=True)
 
     def stop(self) -> None:
         """As Ctrl-C would; StoryError where it does not end cleanly."""
@@ -161,6 +169,9 @@ def start(story: Path, at: Addresses, services: list[Service], *, built: bool) -
     """A time-stamp authority, a witness, and the broker that asks both. *built*: it runs what the manifest names."""
     say("2. A third party runs the broker: Mosquitto with the Sigillo plugin, on a configuration it writes itself.")
     print("  Two more look after its log: a time-stamp authority, and a witness. Here all run on one machine.")
+    print("  Each start is measured into a TPM, which signs what it holds. Here that is a program, no chip.")
+    services.append(Service(story, "swtpm", "swtpm", str(story / "tpm")))
+    services[-1].wait_until(lambda: "measure into it" in services[-1].log.read_text())
     services.append(Service(story, "tsa", "tsa", str(story / "tsa"), "--listen", at.tsa))
     services[-1].wait_until_listening(at.tsa)
     witness = ("witness", str(story / "witness"), "--listen", at.witness)
@@ -171,14 +182,15 @@ def start(story: Path, at: Addresses, services: list[Service], *, built: bool) -
     third += ["--witness", f"http://{at.witness}={vkey}", "--cosign-interval", "1"]
     own = ["--name", "localhost", "--operator", OPERATOR, "--listen", at.broker, "--http", at.log]
     clock = ["--on-bad-clock", "mark-unsynchronised"]
+    tpm = ["--tpm", str(story / "tpm" / "tpm.sock"), "--quote-interval", "2"]
     manifest = ["--manifest", str(MANIFEST)] if built else []
-    services.append(Service(story, "broker", "up", str(story / "operator"), *own, *clock, *third, *manifest))
+    services.append(Service(story, "broker", "up", str(story / "operator"), *own, *clock, *tpm, *third, *manifest))
     services[-1].wait_until_listening(at.broker)
     print("  The witness learns which log to follow:")
-    services[1].stop()
+    services[2].stop()
     log_key = (story / "operator" / "log" / "log.vkey").read_text().strip()
-    services[1] = Service(story, "witness", *witness, "--log", log_key)
-    services[1].wait_until_listening(at.witness)
+    services[2] = Service(story, "witness", *witness, "--log", log_key)
+    services[2].wait_until_listening(at.witness)
 
 
 def witness_key(story: Path) -> str:
@@ -264,6 +276,14 @@ def caught(case: str, command: list[str]) -> str:
     return first
 
 
+def attestation_key(story: Path) -> str:
+    """What the operator told the stranger of its TPM: the name of the key, as `sigillo up` says it."""
+    said = re.search(r"attestation key is (000b[0-9a-f]{64})", (story / "broker.log").read_text())
+    if said is None:
+        raise StoryError("the broker was started without a TPM")
+    return said[1]
+
+
 def refuse_to_start(story: Path) -> None:
     """Programs that the manifest does not name, and a manifest that its builder did not sign: no broker starts."""
     forged = story / "manifest.json"
@@ -308,7 +328,9 @@ def main() -> int:
     third = ("--tsa", str(story / "tsa" / "tsa.toml"), "--witness", f"{WITNESS}={witness_key(story)}")
     clock = ("--allow-unsynchronised", "--allow-unknown-bound")  # this machine's clock may be either
     build = ("--builder", str(MANIFEST), "--rebuilder", str(REBUILD)) if built else ()
-    run("policy", "new", "--operator", published, *learned, *third, *build, *clock, "--force", "-o", str(POLICY))
+    tpm = ("--level", "launched", "--software-attester", f"{OPERATOR}={attestation_key(story)}", "--allow-software-tpm")
+    trusted = (*learned, *third, *build, *tpm, *clock)
+    run("policy", "new", "--operator", published, *trusted, "--force", "-o", str(POLICY))
     run("verify", str(EVIDENCE), "--policy", str(POLICY))
 
     say("7. A forger tries: each of these must fail.")

@@ -167,6 +167,7 @@ def _makers(summary: Summary, policy: Policy) -> Iterable[str]:
 
 def _reason(checks: tuple[Check, ...], policy: Policy | None) -> str:
     failed = [check for check in checks if check.result is Result.FAILED]
+    failed.sort(key=lambda check: check.step == _LEVEL_STEP)  # what it rests on says more
     if not failed:
         return NO_POLICY
     first = failed[0]
