@@ -82,7 +82,10 @@ def test_a_quote_whose_checkpoint_is_the_logs_and_whose_root_is_not() -> None:
     """The bytes of an old checkpoint are another's: the log leads to another root."""
     story = opened()
     story.quote(replace(story.log.sign().checkpoint, root=filler("another root")))
-    assert story.judged().checks[14].failures.count
+    verdict = story.judged()
+    assert verdict.checks[14].failures.count
+    assert verdict.summary.attestation.attested_count == 0
+    assert verdict.level == "declared"
 
 
 @pytest.mark.parametrize(

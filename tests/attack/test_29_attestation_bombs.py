@@ -90,7 +90,7 @@ class Walk:
     def quote(self, size: int) -> None:
         evidence = self.story.tpm.quote(Subject(self.epoch_id, Checkpoint(size, filler("root"))))
         line = AttestationLine(b"", 1, 0, self.size)
-        self.walk.quote(DecodedAttestation(2, line, evidence))
+        self.walk.quote(DecodedAttestation(2, line, evidence), of_log=True)
 
     def mark(self) -> None:
         self.walk.mark(self.size, self.size)
@@ -165,11 +165,8 @@ def test_a_failing_quote_per_mark_is_counted_and_not_kept() -> None:
 
     def fail() -> None:
         for _ in range(500):
-            walk.walk.quote(
-                DecodedAttestation(
-                    2, AttestationLine(b"", 1, 0, 1), walk.story.tpm.quote(Subject(filler("other"), Checkpoint()))
-                )
-            )
+            evidence = walk.story.tpm.quote(Subject(filler("other"), Checkpoint()))
+            walk.walk.quote(DecodedAttestation(2, AttestationLine(b"", 1, 0, 1), evidence), of_log=True)
 
     assert peak(fail) < MIB
     assert walk.ledger.steps[21].failures.count == 500

@@ -93,6 +93,7 @@ class Day(AttestedStory):
 
 
 @example(["reset", "quote", "quote", "publish", "quote"])
+@example(["reset", "quote", "reset", "quote", "publish", "quote"])
 @example(["quote", "slow quote", "publish", "old quote", "stop", "quote", "launch", "reset", "quote"])
 @settings(max_examples=120, deadline=None)
 @given(st.lists(st.sampled_from(ACTIONS), min_size=3, max_size=18))

@@ -47,11 +47,15 @@ class _Group:
 
 @dataclass(slots=True)
 class _Epoch:
-    """The epoch that the walk is in. *verified*: None where step 3 did not pass."""
+    """The epoch that the walk is in. *verified*: None where step 3 did not pass.
+
+    *before*: its newest quote; *last*: the same where it is a good one, else None.
+    """
 
     own: SelfSignedStatement | None
     verified: VerifiedStatement | None
     attester: AttesterTrust | None
+    before: Quote | None = None
     last: Quote | None = None
     vouched: Vouched | None = None
     launched: bool = False
@@ -99,18 +103,19 @@ class Attestations:
         if self._policy is None or verified is None:
             self._ledger.skipped(13)
 
-    def quote(self, decoded: DecodedAttestation) -> None:
-        """Steps 21 and 22, and the marks that have a quote behind them now."""
+    def quote(self, decoded: DecodedAttestation, *, of_log: bool) -> None:
+        """Steps 21 and 22, and the marks that are covered now. *of_log*: about a tree that this log had."""
         epoch = self._running
         if epoch.own is None:
             self._ledger.skipped(21)
             return
         passed, quote = self._run.attempt(step_attested.check_quote, decoded.evidence, epoch.own)
-        if passed and quote and epoch.last:
-            passed, _ = self._run.attempt(step_attested.check_next, epoch.last, quote)
+        if passed and quote and epoch.before:
+            passed, _ = self._run.attempt(step_attested.check_next, epoch.before, quote)
         elif passed and quote and self._newest:
             passed, _ = self._run.attempt(step_attested.check_newer, self._newest, quote)
-        if not passed or quote is None:
+        epoch.before = quote or epoch.before
+        if not passed or quote is None or not of_log:
             epoch.sound, epoch.last = False, None
             self._lose(epoch)
             return

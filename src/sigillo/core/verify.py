@@ -378,8 +378,8 @@ class _Walk:
         log, index = self._log, decoded.line.index
         assert log  # decode_lines refuses it without a log
         assert index is not None
-        self._do.step(15, step.check_prefix, decoded.evidence.subject.checkpoint, index, log.stops)
-        self._attestations.quote(decoded)
+        of_log, _ = self._do.step(15, step.check_prefix, decoded.evidence.subject.checkpoint, index, log.stops)
+        self._attestations.quote(decoded, of_log=of_log)
 
     def stop(self, line: StopLine) -> None:
         """Step 14 up to here: the entries lead to this root."""
