@@ -24,6 +24,8 @@ from sigillo.core.tpm import AttestationKey
 
 MAX_LAUNCHES: Final = 16_384
 """Launches that a reader keeps, of all logs together."""
+MAX_TEXTS: Final = 4 * 1024 * 1024
+"""Bytes of configuration texts that a reader keeps."""
 _MAIN: Final = "mosquitto.conf"
 UNMEASURED: Final = "its statement names no attestation key: it was started without measurement"
 
@@ -49,11 +51,18 @@ class LaunchParts:
     closures: dict[bytes, Closure] = field(default_factory=dict)
     launches: dict[bytes, Launched] = field(default_factory=dict)
     texts: dict[tuple[str, bytes], str] = field(default_factory=dict)
+    text_size: int = 0
     registrations: list[SignedRegistration] = field(default_factory=list)
 
     def add_text(self, name: str, text: str) -> None:
-        """The text of a configuration file; it counts where a closure has its hash under this name."""
-        self.texts[name, hashlib.sha256(text.encode()).digest()] = text
+        """The text of a configuration file; it counts where a closure has its hash under this name.
+
+        What is too much of them all is not kept, as if it were not shown.
+        """
+        data = text.encode()
+        if self.text_size + len(data) <= MAX_TEXTS:
+            self.text_size += len(data)
+            self.texts[name, hashlib.sha256(data).digest()] = text
 
     def add_log(self, log: EventLog) -> None:
         """The launches of a log: all, or none where it raises.
