@@ -115,9 +115,9 @@ class Tracker:
         sigillo(*self.command(operator, count))
 
 
-def export(operator: Operator, devices: list[str], target: Path, at_least: int) -> Path:
+def export(operator: Operator, devices: list[str], target: Path, at_least: int, *more: str) -> Path:
     """`sigillo evidence`, again until the archive has *at_least* messages of the devices."""
-    options = [option for name in devices for option in ("--device", name)]
+    options = [*more, *(option for name in devices for option in ("--device", name))]
     deadline = time.monotonic() + PATIENCE_S
     while True:
         target.unlink(missing_ok=True)
@@ -125,7 +125,8 @@ def export(operator: Operator, devices: list[str], target: Path, at_least: int) 
         done = subprocess.run(command, capture_output=True, text=True)
         found = 0
         if done.returncode == 0:
-            found = sum(json.loads(line)["type"] == "message" for line in target.read_text().splitlines())
+            lines = map(json.loads, target.read_text().splitlines())
+            found = sum(line["type"] == "message" and line["payload"] is not None for line in lines)
         if found >= at_least:
             return target
         assert time.monotonic() < deadline, f"{found} of {at_least} archived\n{done.stderr}\n{operator.log.read_text()}"

@@ -142,6 +142,7 @@ def test_marks_lie_between_two_quotes_and_each_epoch_has_its_own(measured: Measu
     operator.process.send_signal(signal.SIGHUP)
     rig.wait_until(lambda: "quoted epoch 2" in operator.log.read_text())
     tracker.publish(operator, 5)
+    export(operator, ["crate-1"], operator.folder.parent / "so-far.jsonl", 10, "--no-wait")
     operator.stop()
     log, signed = operator.folder / "log", [decode_statement(path.read_bytes()) for path in operator.statements()]
     public = PublicLog(log / "public")
