@@ -30,7 +30,8 @@ from sigillo.log.public import PublicLog
 
 from ..attestation import rig
 from ..port import free_port
-from .conftest import PATIENCE_S, Operator, Tracker
+from .conftest import PATIENCE_S, Operator, Tracker, sigillo, trust
+from .test_measured import believe
 
 
 @dataclass
@@ -95,6 +96,23 @@ def asked(operator: Operator, tpm: Path) -> Iterator[Asked]:
         rig.wait_until(lambda: "quoted epoch 1" in operator.log.read_text())
         yield Asked(operator, f"http://{address}/", process)
         operator.stop(expect=None)
+
+
+def test_the_command_judges_a_running_broker_by_a_policy(asked: Asked, tmp_path: Path) -> None:
+    statement = decode_statement(asked.operator.statements()[-1].read_bytes())
+    tracker = Tracker("crate-1", asked.operator.folder.parent / "crate-1").enrol(asked.operator, "p256")
+    policy = trust(asked.operator, [tracker], tmp_path / "policy.toml")
+    believe(policy, statement)
+    state = tmp_path / "state.json"
+    said = sigillo("challenge", asked.url, "--policy", policy)
+    assert said.startswith("ATTESTED  epoch 1 of operator")
+    assert "SOFTWARE TPM" in said
+    watching = ("watch", asked.url, "--policy", policy, "--state", state, "--once")
+    assert "green attested: epoch 1" in sigillo(*watching)
+    asked.tpm.terminate()
+    rig.wait_until(lambda: asked.status() == 503)
+    assert "503" in sigillo("challenge", asked.url, "--policy", policy, expect=1)
+    assert "red   not attested" in sigillo(*watching, expect=1)
 
 
 def test_a_stranger_gets_a_fresh_quote_and_all_that_reading_it_takes(asked: Asked) -> None:

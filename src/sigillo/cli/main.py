@@ -21,6 +21,8 @@ COMMANDS = {
     "inspect": "Show what an evidence file holds; no trust implied.",
     "accuse": "Find what proves misbehaviour in two evidence files.",
     "policy": "Say whom to trust: make or check a policy.",
+    "challenge": "Have a running broker's TPM answer, now.",
+    "watch": "Challenge a broker again and again; say what changes.",
     "up": "Run the certified broker (operator).",
     "device": "Make, enrol and simulate devices; sign as one.",
     "evidence": "Write an evidence file from an archive.",

@@ -92,7 +92,7 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
     ledger = Ledger(strict=False)
     walk(lines, policy, now_ns, ledger)
     summary = ledger.summary()
-    checks = tuple(_check(step, ledger, summary, policy) for step in STEPS)
+    checks = tuple(check_of(step, ledger, summary, policy) for step in STEPS)
     verified = policy is not None and all(check.result in (Result.PASSED, Result.MISSING) for check in checks)
     return Verdict(
         verified=verified,
@@ -107,7 +107,8 @@ def appraise(lines: Iterable[bytes], policy: Policy | None, now_ns: int) -> Verd
     )
 
 
-def _check(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -> Check:
+def check_of(step: int, ledger: Ledger, summary: Summary, policy: Policy | None) -> Check:
+    """What the ledger has of one step."""
     record = ledger.steps[step]
     failures, notes = record.failures.findings(), record.notes.findings()
     if failures.count:
@@ -166,15 +167,21 @@ def _makers(summary: Summary, policy: Policy) -> Iterable[str]:
 
 
 def _reason(checks: tuple[Check, ...], policy: Policy | None) -> str:
+    first = reason_of(checks)
+    if policy is not None:
+        return first or NO_POLICY
+    return f"{NO_POLICY}; and {first}" if first else NO_POLICY
+
+
+def reason_of(checks: tuple[Check, ...]) -> str:
+    """The first failure, of the steps that a level rests on before that of the level; empty where none failed."""
     failed = [check for check in checks if check.result is Result.FAILED]
-    failed.sort(key=lambda check: check.step == _LEVEL_STEP)  # what it rests on says more
     if not failed:
-        return NO_POLICY
-    first = failed[0]
+        return ""
+    first = min(failed, key=lambda check: (check.step == _LEVEL_STEP, check.step))
     more = sum(check.failures.count for check in failed) - 1
     also = f" (and {_count(more, 'more finding')})" if more else ""
-    why = f"{NO_POLICY}; and " if policy is None else ""
-    return f"{why}step {first.step}, {first.name}: {first.detail}{also}"
+    return f"step {first.step}, {first.name}: {first.detail}{also}"
 
 
 def _shown(line: int | None, text: str) -> str:

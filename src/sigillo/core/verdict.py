@@ -275,7 +275,7 @@ class Verdict:
             "bounds": _bounds(self.summary.received, self.summary.bounds),
             "log": _log(self.summary.log),
             "summary": _summary(self.summary),
-            "checks": [_check(check) for check in self.checks],
+            "checks": [check_json(check) for check in self.checks],
             "missing": [{"name": link.name, "detail": link.detail} for link in self.missing],
             "relaxations": [
                 {"permission": used.permission, "count": used.count, "consequence": used.consequence}
@@ -383,7 +383,8 @@ def _summary(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _check(check: Check) -> dict[str, Any]:
+def check_json(check: Check) -> dict[str, Any]:
+    """A check as spec/verdict.schema.json has it."""
     return {
         "step": check.step,
         "name": check.name,

@@ -11,6 +11,7 @@ from sigillo.core.verdict import (
     Findings,
     LogSummary,
     Received,
+    Relaxation,
     Result,
     Span,
     Summary,
@@ -25,6 +26,8 @@ SHOWN_NAMES = 3
 _COLOUR = {
     "VERIFIED": "1;32",
     "NOT VERIFIED": "1;31",
+    "ATTESTED": "1;32",
+    "NOT ATTESTED": "1;31",
     "passed": "32",
     "failed": "31",
     "missing": "33",
@@ -37,19 +40,22 @@ def render(verdict: Verdict, *, colour: bool = False) -> str:
 
     What others wrote (topics, names) is escaped, so that it cannot steer a terminal. *colour*: with ANSI colours.
     """
-    return "".join(f"{line}\n" for line in _lines(verdict, _Paint(colour)))
+    return "".join(f"{line}\n" for line in _lines(verdict, Paint(colour)))
 
 
-class _Paint:
+class Paint:
+    """Colours words, or leaves them as they are."""
+
     def __init__(self, on: bool) -> None:
         self._on = on
 
     def __call__(self, word: str, width: int = 0) -> str:
+        """The word, padded to a width."""
         padded = word.ljust(width)
         return f"\x1b[{_COLOUR[word]}m{padded}\x1b[0m" if self._on else padded
 
 
-def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
+def _lines(verdict: Verdict, paint: Paint) -> Iterator[str]:
     if verdict.verified:
         yield f"{paint('VERIFIED')}  {_answer(verdict)}"
     else:
@@ -61,13 +67,13 @@ def _lines(verdict: Verdict, paint: _Paint) -> Iterator[str]:
     yield from timeline(verdict.summary)
     yield ""
     for check in verdict.checks:
-        yield from _check(check, paint)
+        yield from check_lines(check, paint)
     for link in verdict.missing:
         yield f"    {link.name:<18}{paint('missing', 13)}{link.detail}"
     if verdict.relaxations or verdict.limits:
         yield ""
     for used in verdict.relaxations:
-        yield f"Allowed by the policy: {used.permission} ({_times(used.count)}): {used.consequence}."
+        yield relaxation_line(used)
     for limit in verdict.limits:
         yield f"Limit: {escape(limit)}."
 
@@ -116,8 +122,13 @@ def _level(verdict: Verdict) -> Iterator[str]:
     marks = f"{attestation.attested_count} of {of} attested, up to entry {attestation.attested_to}"
     yield f"Level {verdict.level} ({LEVEL_SENTENCE[verdict.level]}): {marks}"
     for operator in attestation.software_tpms:
-        proves = "it proves the protocol, not the platform"
-        yield f'SOFTWARE TPM: that of operator "{escape(operator)}" is a program, not a chip: {proves}'
+        yield software_line(operator)
+
+
+def software_line(operator: str) -> str:
+    """A TPM that is a program is called one."""
+    proves = "it proves the protocol, not the platform"
+    return f'SOFTWARE TPM: that of operator "{escape(operator)}" is a program, not a chip: {proves}'
 
 
 def _claim(summary: Summary) -> str:
@@ -149,7 +160,8 @@ def _received(summary: Summary) -> str:
     return f"{who} received {when} (its own claim; {state})"
 
 
-def _check(check: Check, paint: _Paint) -> Iterator[str]:
+def check_lines(check: Check, paint: Paint) -> Iterator[str]:
+    """The line of a check, and those of its findings."""
     detail = escape(check.detail)
     if check.result is Result.FAILED and check.failures.count > 1:
         detail = f"{_many(check.failures.count, 'finding')}:"
@@ -179,6 +191,11 @@ def _findings(findings: Findings, prefix: str) -> Iterator[str]:
 
 def _many(number: int, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def relaxation_line(used: Relaxation) -> str:
+    """A permission that was needed."""
+    return f"Allowed by the policy: {used.permission} ({_times(used.count)}): {used.consequence}."
 
 
 def _times(number: int) -> str:
