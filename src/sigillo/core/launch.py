@@ -17,7 +17,7 @@ from sigillo.core import cbor
 from sigillo.core.bytes import object_hash
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.errors import AttestationError, DecodeError
-from sigillo.core.event_log import EventLog, EventType, LoggedEvent, decode_event_log, extend, replay
+from sigillo.core.event_log import EventLog, EventType, LoggedEvent, decode_event_log, encode_log_header, extend, replay
 from sigillo.core.field import UINT32_MAX, array, byte_string, choice, integer, numbered_map, text
 from sigillo.core.process_state import ProcessState, decode_process_state, encode_process_state
 from sigillo.core.quote import LAUNCH_PCR
@@ -187,6 +187,8 @@ def decode_launch_log(data: bytes) -> EventLog:
     log = decode_event_log(data)
     if log.algorithms != (SHA256,):
         raise DecodeError("launch log", "has another bank than SHA-256")
+    if not data.startswith(encode_log_header()):
+        raise DecodeError("launch log", "has another header than a launcher writes")
     for event in log.events:
         if event.pcr != LAUNCH_PCR or event.event_type == EventType.NO_ACTION:
             raise DecodeError("launch log", f"has an event that is not of PCR {LAUNCH_PCR}")
