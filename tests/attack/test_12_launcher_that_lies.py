@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sigillo.core.attestation import verify_periodic
+from sigillo.core.attestations import LAUNCHER_LIES
 from sigillo.core.booted import find_platform, verify_booted
 from sigillo.core.epoch import configuration_hash
 from sigillo.core.errors import AttestationError
@@ -29,8 +30,12 @@ from sigillo.core.launch import (
 from sigillo.core.mark import Checkpoint
 from sigillo.core.platform_trust import PlatformTrust
 from sigillo.core.quote import LAUNCH_PCR, Quote, Subject
+from sigillo.core.verdict import LEVEL_SENTENCE
+from sigillo.report.text import render
 from tests.vector.sample_tpm import PROCESS
 
+from ..adversary.booted import booted as whole_boot
+from ..adversary.booted import lied
 from ..adversary.machine import COMMAND_LINE, OPERATOR, Machine, boot, by_linux, loaded
 from ..vector.accept_ima import Raw
 from ..vector.key import filler
@@ -192,3 +197,23 @@ def test_what_a_known_interpreter_reads_is_not_seen_here() -> None:
     """What "booted" does not show, and says so: the same tool as a script, where the IMA policy measures no scripts."""
     python = next(member for member in CLOSURE.members if member.role is Role.CODE)
     booted(Launcher([*honest_files(), loaded(python.name, python.digest)]))
+
+
+def test_the_verdict_says_so_in_words() -> None:
+    """The same file: verified for who asks for "launched", and refused, by name, for who asks for "booted"."""
+    story = lied()
+    verdict = story.judged(story.asks("launched", knows_platform=False))
+    assert verdict.verified, verdict.reason
+    assert verdict.level == "launched"
+    assert "not a lying operator with root" in LEVEL_SENTENCE[verdict.level]
+    assert LAUNCHER_LIES in verdict.limits
+    said = render(verdict)
+    assert "Limit: a launcher that lies reaches the level launched" in said
+    verdict = story.judged(story.asks("booted"))
+    assert not verdict.verified
+    assert verdict.level == "launched"
+    assert "step 24, boot: " in verdict.reason
+    assert "/opt/mosquitto" in verdict.reason
+    assert "was loaded, and is neither part of the launch nor of the platform" in verdict.reason
+    honest = whole_boot()
+    assert honest.judged(honest.asks("booted")).verified

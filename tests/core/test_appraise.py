@@ -44,7 +44,7 @@ def test_links_without_evidence_are_missing_never_passed() -> None:
     verdict = without_policy(honest())
     assert [link.name for link in verdict.missing] == ["rebuilder"]
     missing = {check.step for check in verdict.checks if check.result is Result.MISSING}
-    assert missing == {14, 15, 16, 17, 19, 21, 22, 23}
+    assert missing == {14, 15, 16, 17, 19, 21, 22, 23, 24}
     bounds = verdict.to_json()["bounds"]
     assert [bounds[name] for name in ("signed_after", "marked_after", "marked_not_later_than")] == [None] * 3
 

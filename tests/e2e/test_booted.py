@@ -30,7 +30,7 @@ from sigillo.core.errors import AttestationError
 from sigillo.core.event_log import LoggedEvent, decode_event_log
 from sigillo.core.evidence_line import BootLine, ImaLine
 from sigillo.core.launch import Closure, Role, check_statement, decode_closure, verify_launch_log
-from sigillo.core.platform_trust import PlatformTrust
+from sigillo.core.platform_trust import PlatformTrust, platform_lines
 from sigillo.core.quote import LAUNCH_PCR, Quote
 
 from ..adversary.machine import COMMAND_LINE, Machine, boot, loaded
@@ -38,7 +38,7 @@ from ..attestation import rig
 from ..vector.accept_ima import Raw
 from ..vector.key import filler
 from .conftest import CHECKOUT, Operator, Tracker, export, sigillo, trust
-from .test_measured import evidences, quotes
+from .test_measured import believe, evidences, quotes
 
 INIT = loaded("/usr/lib/systemd/systemd", filler("systemd"))
 MESSAGES = 3
@@ -117,6 +117,16 @@ class Appliance:
         evidence = export(self.operator, ["crate-1"], self.kernel / "evidence.jsonl", MESSAGES * self.starts)
         return sigillo("verify", evidence, "--policy", trust(self.operator, self.trackers, self.kernel / "policy.toml"))
 
+    def judged(self, level: str, platforms: Sequence[PlatformTrust], expect: int = 0) -> str:
+        """What `sigillo verify` says of the newest messages to a reader who asks for *level* of these platforms."""
+        target = self.kernel / "newest.jsonl"
+        evidence = export(self.operator, ["crate-1"], target, MESSAGES, "--last", str(MESSAGES))
+        policy = trust(self.operator, self.trackers, self.kernel / "policy.toml")
+        believe(policy, decode_statement(self.operator.statements()[-1].read_bytes()))
+        asked = policy.read_text().replace('level = "launched"', f'level = "{level}"')
+        policy.write_text("\n".join([asked, *platform_lines(platforms), ""]))
+        return sigillo("verify", evidence, "--policy", policy, expect=expect)
+
 
 @dataclass
 class Run:
@@ -186,6 +196,8 @@ def test_an_honest_launcher_and_one_that_lies(operator: Operator, tpm: Path) -> 
     expected = Booted("appliance 3", COMMAND_LINE, 1 + len(files_of(closure)), ())
     assert honest.booted(platform) == [expected] * len(honest.quotes)
     assert DECLARED in appliance.verdict()
+    said = appliance.judged("booted", [platform])
+    assert "Level booted (TPM, boot log and IMA: nothing else that the IMA policy measures was loaded)" in said
 
     foreign, digest = foreign_broker(appliance.kernel)
     kept = appliance.folder.closures / f"{closure.object_hash.hex()}.cbor"
@@ -200,6 +212,10 @@ def test_an_honest_launcher_and_one_that_lies(operator: Operator, tpm: Path) -> 
             lied.booted(platform)
         said = f"{foreign}, SHA-256 {digest.hex()}, was loaded, and is neither part of the launch nor of the platform"
         assert caught.value.reason == said
+        passed = appliance.judged("launched", [])
+        assert "Level launched (the operator's own launcher reported these hashes" in passed
+        assert "Limit: a launcher that lies reaches the level launched" in passed
+        assert said in appliance.judged("booted", [platform], expect=1).splitlines()[0]
 
 
 def test_a_boot_that_measured_something_into_the_launches_pcr(operator: Operator, tpm: Path) -> None:

@@ -22,11 +22,13 @@ from sigillo.archive.error import ArchiveError
 from sigillo.archive.export import export
 from sigillo.archive.selection import KnownEpoch, Selection, Tally, newest
 from sigillo.archive.store import Store
+from sigillo.broker.boot_record import boot_lines
 from sigillo.broker.build_manifest import build_lines
 from sigillo.broker.epoch_store import EpochStore
 from sigillo.broker.folder import OperatorFolder
 from sigillo.broker.launch_record import launch_lines
 from sigillo.broker.settings import load
+from sigillo.cli.evidence_log import OperatorLog
 from sigillo.cli.evidence_wait import best_log, wait
 from sigillo.cli.source import naming
 from sigillo.core.errors import DecodeError
@@ -136,7 +138,7 @@ def command(
             selection,
             spooled=spooled,
             certificates=_certificates(folder, selection.devices),
-            shared=partial(_shared, folder),
+            shared=partial(_shared, folder, log),
             tally=tally,
             progress=progress.step,
             log=log.view() if log else None,
@@ -182,11 +184,17 @@ def _epochs(folder: OperatorFolder) -> list[KnownEpoch]:
     return epochs
 
 
-def _shared(folder: OperatorFolder, epochs: Sequence[KnownEpoch]) -> list[SharedLine]:
-    """The manifests that these epochs name, what rebuilders say about them, and what was measured of their launches."""
+def _shared(folder: OperatorFolder, log: OperatorLog | None, epochs: Sequence[KnownEpoch]) -> list[SharedLine]:
+    """The manifests that these epochs name, what rebuilders say about them, and what was measured of their launches
+    and boots.
+    """
     hashes = (epoch.signed.statement.manifest_hash for epoch in epochs)
     builds = build_lines(folder, [item for item in hashes if item])
-    return [*builds, *launch_lines(folder, (epoch.signed.epoch_id for epoch in epochs))]
+    launches = launch_lines(folder, (epoch.signed.epoch_id for epoch in epochs))
+    if not launches or log is None:
+        return [*builds, *launches]
+    quotes = log.first_quotes(epoch.signed.statement.number for epoch in epochs)
+    return [*builds, *launches, *boot_lines(folder, quotes)]
 
 
 def _certificates(folder: OperatorFolder, devices: tuple[str, ...]) -> Iterator[CertificateLine]:

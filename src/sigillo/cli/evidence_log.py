@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from sigillo.archive.log_view import LoggedHeads, LoggedToken, LogView
-from sigillo.core.attestation import decode_attestation
+from sigillo.core.attestation import AttestationEvidence, decode_attestation
 from sigillo.core.checkpoint import encode_checkpoint
 from sigillo.core.cosignature import WitnessKey, verify_cosignature
 from sigillo.core.entry import Kind
@@ -68,6 +69,17 @@ class OperatorLog:
             return False
         quotes = self._quotes_in(max(index, self._reader.first_kept), self._end(epoch))
         return not any(decode_attestation(quote.evidence).subject.checkpoint.size > index for quote in quotes)
+
+    def first_quotes(self, epochs: Iterable[int]) -> list[AttestationEvidence]:
+        """The first quote that is kept of each of these epochs. Raises LogError."""
+        found = []
+        for epoch in epochs:
+            begin = self._public.find(Kind.EPOCH_STATEMENT, epoch, 0)
+            if begin is not None:
+                end = self._end(epoch)
+                quotes = self._quotes_in(min(max(begin, self._reader.first_kept), end), end)
+                found += [decode_attestation(quote.evidence) for quote in islice(quotes, 1)]
+        return found
 
     def cosigners(self, witnesses: Iterable[WitnessKey]) -> int:
         """How many of these have cosigned its checkpoint."""

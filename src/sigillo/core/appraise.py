@@ -51,6 +51,7 @@ _UNITS = {
     21: "quote",
     22: "epoch",
     23: "mark",
+    24: "quote",
 }
 _MEANING = {
     1: "readable and canonical",
@@ -75,6 +76,7 @@ _MEANING = {
     21: "each by a TPM that the policy names for its operator, not reset, and nothing launched, since the one before",
     22: "the launcher's log leads to the quoted PCR, and has the files of the epoch statement",
     23: "each between two quotes of its epoch",
+    24: "the boot is one of the policy's platforms, and each file that its kernel measured is known",
 }
 
 

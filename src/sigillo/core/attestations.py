@@ -1,4 +1,4 @@
-"""What TPMs say of a file as it is read: steps 21 to 23 of spec/verification.md, and 13, which rests on them.
+"""What TPMs say of a file as it is read: steps 21 to 24 of spec/verification.md, and 13, which rests on them.
 
 Memory is flat: one opening quote, and a bounded number of groups of marks that wait for the quote behind them.
 """
@@ -15,9 +15,18 @@ from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust
 from sigillo.core.attested import UNMEASURED, Launch, LaunchParts, Vouched, appraise_launch
 from sigillo.core.build_step import Builds
 from sigillo.core.build_trust import BuildTrust
-from sigillo.core.decoded import DecodedAttestation, DecodedClosure, DecodedLaunchLog, DecodedRegistration
+from sigillo.core.decoded import (
+    DecodedAttestation,
+    DecodedBootLog,
+    DecodedClosure,
+    DecodedLaunchLog,
+    DecodedMeasurements,
+    DecodedRegistration,
+)
 from sigillo.core.errors import VerificationError
+from sigillo.core.event_log import EventLog
 from sigillo.core.evidence_line import ConfigurationLine
+from sigillo.core.launch import Role
 from sigillo.core.ledger import Ledger
 from sigillo.core.policy import Policy
 from sigillo.core.quote import Quote
@@ -25,11 +34,14 @@ from sigillo.core.run import Run
 from sigillo.core.trusted import SelfSignedStatement, VerifiedStatement
 
 MAX_GROUPS = 4096
+Part = DecodedRegistration | DecodedClosure | DecodedLaunchLog | DecodedBootLog | DecodedMeasurements
 UNATTESTED = "missing.allow_unattested"
 ALLOW_SOFTWARE = "attestation.allow_software"
 ANY_CONFIGURATION = "attestation.unsafe_any_configuration"
 NO_HARDWARE = "no hardware vouches for what ran"
 NO_LAUNCH_LOG = "nothing but the operator's statement says what was launched"
+NO_BOOT = "nothing but the launcher's word says what was loaded"
+LAUNCHER_LIES = "a launcher that lies reaches the level launched: nothing here measured the launcher itself"
 NOTHING_ATTESTED = "nothing attests what made these marks"
 NOT_CLOSED = "no quote after these marks: what happened since the one before them is not attested"
 NOT_OPENED = "no quote before these marks in their epoch"
@@ -58,14 +70,17 @@ class _Epoch:
     before: Quote | None = None
     last: Quote | None = None
     vouched: Vouched | None = None
-    launched: bool = False
+    launch: Launch | None = None
+    booted: bool | None = None
     sound: bool = True
     waiting: deque[_Group] = field(default_factory=deque)
 
     @property
     def level(self) -> str:
         """What the quotes and the launch log reach."""
-        return "launched" if self.vouched and self.launched and self.sound else "declared"
+        if not (self.vouched and self.launch and self.sound):
+            return "declared"
+        return "booted" if self.booted else "launched"
 
 
 class Attestations:
@@ -77,24 +92,36 @@ class Attestations:
         self._epoch: _Epoch | None = None
         self._cut = True
         self._newest: Quote | None = None
+        self._logs: list[EventLog] = []
         self._logs_sound = True
 
     def text(self, line: ConfigurationLine) -> None:
         """The text of a configuration file, for the epochs below."""
         self._parts.add_text(line.name, line.text)
 
-    def part(self, decoded: DecodedRegistration | DecodedClosure | DecodedLaunchLog) -> None:
+    def part(self, decoded: Part) -> None:
         """A shared part, for the epochs below."""
         if isinstance(decoded, DecodedRegistration):
             self._parts.registrations.append(decoded.registration)
         elif isinstance(decoded, DecodedClosure):
             self._parts.closures[decoded.closure.object_hash] = decoded.closure
+        elif isinstance(decoded, DecodedBootLog):
+            self._parts.boots.append(decoded.log)
+        elif isinstance(decoded, DecodedMeasurements):
+            self._parts.measurements.append(decoded.line.measurements)
         else:
-            passed, _ = self._run.attempt(step_attested.read_log, decoded.log, self._parts)
+            self._logs.append(decoded.log)
+
+    def _read_logs(self) -> None:
+        """Step 22 of the launch logs, once the boot logs below them are known."""
+        for log in self._logs:
+            passed, _ = self._run.attempt(step_attested.read_log, log, self._parts)
             self._logs_sound = self._logs_sound and passed
+        self._logs = []
 
     def epoch(self, own: SelfSignedStatement | None, verified: VerifiedStatement | None) -> None:
         """The next epoch; the one before is over."""
+        self._read_logs()
         self._close()
         attester = None
         if self._policy and verified:
@@ -124,6 +151,7 @@ class Attestations:
         self._believe(epoch, quote)
         if first:
             self._launch(epoch, epoch.own, quote)
+        self._boot(epoch, quote)
         self._cover(epoch, quote.subject.checkpoint.size)
         self._cut = True
 
@@ -149,7 +177,7 @@ class Attestations:
         epoch.sound = epoch.sound and passed
         if launch and epoch.vouched and self._policy:
             self._ledger.ran(22)
-            epoch.launched = True
+            epoch.launch = launch
             self._judge(epoch, launch, self._policy.attestation)
         if launch:
             epoch.sound = self._libraries(own, launch) and epoch.sound
@@ -175,6 +203,38 @@ class Attestations:
         if note:
             self._ledger.noted(22, note)
         return passed
+
+    def _boot(self, epoch: _Epoch, quote: Quote) -> None:
+        """Step 24, of each quote: what is loaded between two of them shows in the later one."""
+        if self._policy is None or epoch.verified is None or epoch.launch is None:
+            return
+        operator = epoch.verified.operator
+        platforms = [platform for platform in self._policy.platforms if platform.operator == operator.name]
+        if not platforms:
+            return
+        vouched = self._vouched(epoch.verified, epoch.launch, self._policy)
+        own = (quote, epoch.launch, self._parts, platforms, vouched)
+        passed, booted = self._run.attempt(step_attested.check_boot, *own)
+        if booted:
+            self._ledger.ran(24)
+            self._ledger.booted(booted)
+        if booted or not passed:
+            epoch.booted = passed and epoch.booted is not False
+
+    def _vouched(self, verified: VerifiedStatement, launch: Launch, policy: Policy) -> set[bytes]:
+        """SHA-256 of files that the reader knows of, beside the platform's: never by the launcher's word alone."""
+        known: set[bytes] = set()
+        manifest = self._builds.named(verified.own.statement.manifest_hash)
+        if manifest and policy.build.builder(manifest.key):
+            listed = manifest.signed.manifest
+            known |= {file.sha256 for file in listed.closure} | {output.sha256 for _, output in listed.outputs()}
+        compared = "configuration" in verified.operator.reference_values
+        judged = not policy.attestation.unsafe_any_configuration
+        for member in launch.closure.members:
+            is_text = launch.texts.get(member.name) is not None
+            if member.role is Role.CONFIGURATION and (compared or (judged and is_text)):
+                known.add(member.digest)
+        return known
 
     def mark(self, line: int | None, index: int | None) -> None:
         """A mark of this epoch that its key signed waits for the quote behind it."""
@@ -233,8 +293,12 @@ class Attestations:
         self._lose(epoch)
         if epoch.vouched is None and epoch.last is None and epoch.sound:
             self._ledger.absent(21, NO_HARDWARE)
-        if epoch.sound and not epoch.launched:
+        if epoch.sound and not epoch.launch:
             self._ledger.absent(22, NO_LAUNCH_LOG)
+        if epoch.booted is None:
+            self._ledger.absent(24, NO_BOOT)
+        if epoch.level == "launched":
+            self._ledger.limit(LAUNCHER_LIES)
         self._ledger.reached(epoch.level)
         if self._policy and epoch.verified:
             self._run.step(13, step.check_level, epoch.verified, epoch.level)

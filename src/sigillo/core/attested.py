@@ -6,16 +6,19 @@ The same for evidence from the log and for the answer to a challenge.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust, RegistrarTrust
+from sigillo.core.booted import BOOT_PCRS, Booted, before_launches, find_platform, verify_booted
 from sigillo.core.endorsement import EndorsementRoot, SignedRegistration, verify_endorsement, verify_registration
 from sigillo.core.errors import AttestationError, DecodeError
-from sigillo.core.event_log import EventLog
+from sigillo.core.event_log import EventLog, LoggedEvent, check_replay
+from sigillo.core.ima import verify_measurements
 from sigillo.core.launch import Closure, Launched, LaunchEvent, Role, check_statement, read_launches
 from sigillo.core.manifest import Manifest
+from sigillo.core.platform_trust import PlatformTrust
 from sigillo.core.process_rule import PROCESS_RULES, appraise_process
 from sigillo.core.quote import Quote
 from sigillo.core.rule import Violation, appraise_configuration
@@ -45,7 +48,7 @@ class Vouched:
 class LaunchParts:
     """What a file, or an answer, has of launches: closures by object hash, launches by epoch id, registrations.
 
-    *texts*: of configuration files, by name and SHA-256.
+    *texts*: of configuration files, by name and SHA-256. *boots*: boot logs; *measurements*: lists of IMA.
     """
 
     closures: dict[bytes, Closure] = field(default_factory=dict)
@@ -53,6 +56,8 @@ class LaunchParts:
     texts: dict[tuple[str, bytes], str] = field(default_factory=dict)
     text_size: int = 0
     registrations: list[SignedRegistration] = field(default_factory=list)
+    boots: list[EventLog] = field(default_factory=list)
+    measurements: list[bytes] = field(default_factory=list)
 
     def add_text(self, name: str, text: str) -> None:
         """The text of a configuration file; it counts where a closure has its hash under this name.
@@ -65,19 +70,23 @@ class LaunchParts:
             self.texts[name, hashlib.sha256(data).digest()] = text
 
     def add_log(self, log: EventLog) -> None:
-        """The launches of a log: all, or none where it raises.
+        """The launches of a log: all, or none where it raises. It may begin with what one of the boots has of its PCR.
 
         Raises AttestationError, DecodeError where it is not one of launches alone, has an epoch that was launched
         before, or one launch too many.
         """
         found: dict[bytes, Launched] = {}
-        for launched in read_launches(log):
+        for launched in read_launches(log, self._before(log)):
             if launched.epoch_id in found or launched.epoch_id in self.launches:
                 raise AttestationError(f"the epoch {launched.epoch_id.hex()} was launched twice")
             found[launched.epoch_id] = launched
             if len(self.launches) + len(found) > MAX_LAUNCHES:
                 raise AttestationError(f"the launch logs have more than {MAX_LAUNCHES} launches")
         self.launches |= found
+
+    def _before(self, log: EventLog) -> tuple[LoggedEvent, ...]:
+        begins = [before for boot in self.boots if log.events[: len(before := before_launches(boot))] == before]
+        return max(begins, key=len, default=())
 
 
 def stated_key(statement: EpochStatement) -> bytes:
@@ -222,3 +231,39 @@ def compare_libraries(closure: Closure, manifest: Manifest) -> tuple[tuple[str, 
     built = {output.sha256 for _, output in manifest.outputs()}
     others = tuple(path for digest, path in listed.items() if digest not in loaded)
     return others, tuple(name for digest, name in loaded.items() if digest not in listed and digest not in built)
+
+
+def verify_boot(
+    quote: Quote, launch: Launch, parts: LaunchParts, platforms: Sequence[PlatformTrust], vouched: Collection[bytes]
+) -> Booted | None:
+    """What the machine of a quote had booted and loaded by then; None where there is no boot log, or no list, at all.
+
+    *platforms*: those of its operator; *vouched*: as of :func:`sigillo.core.booted.verify_booted`. Raises
+    AttestationError where none of the logs leads to the quote, or one shows what the reader does not know.
+    """
+    if not (parts.boots and parts.measurements):
+        return None
+    boot = next((boot for boot in parts.boots if _leads(boot, quote)), None)
+    if boot is None:
+        raise AttestationError("no boot log leads to the quoted values of PCR 0 to 9")
+    listed = next((listed for listed in parts.measurements if _is_of(listed, quote)), None)
+    if listed is None:
+        raise AttestationError("no measurement list of IMA leads to the quoted value of PCR 10")
+    platform = find_platform(platforms, platforms[0].operator, quote)
+    return verify_booted(boot, listed, quote, launch.closure, platform, vouched=vouched)
+
+
+def _leads(boot: EventLog, quote: Quote) -> bool:
+    try:
+        check_replay(boot.events, quote.pcrs, BOOT_PCRS)
+    except AttestationError:
+        return False
+    return True
+
+
+def _is_of(listed: bytes, quote: Quote) -> bool:
+    try:
+        verify_measurements(listed, quote.pcrs)
+    except (AttestationError, DecodeError):
+        return False
+    return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 
 from sigillo.core import step_third
+from sigillo.core.booted import Booted, explain
 from sigillo.core.bracket import Bound
 from sigillo.core.checkpoint import TreeHead
 from sigillo.core.errors import VerificationError
@@ -171,7 +172,7 @@ class Ledger:
         self._widest_ns: int | None = None
         self._clock = "not compared"
         self._revocation: dict[str, Revocation] = {}
-        self._liars: dict[int, dict[tuple[str, ...], None]] = {step: {} for step in (9, 12, 17, 19, 21, 22, 23)}
+        self._liars: dict[int, dict[tuple[str, ...], None]] = {step: {} for step in (9, 12, 17, 19, 21, 22, 23, 24)}
 
     def at(self, line: int | None) -> None:
         """What follows is about this line of the file."""
@@ -250,10 +251,19 @@ class Ledger:
         for parties in liars:
             self._lied(21, *parties)
             self._lied(23, *parties)
+            self._lied(24, *parties)
         self._lied(22, f"operator {operator}")
         known = self._attestation.software_tpms
         if software and operator not in known and len(known) < MAX_LISTED:
             self._attestation = replace(self._attestation, software_tpms=(*known, operator))
+
+    def booted(self, booted: Booted) -> None:
+        """What a machine booted and loaded is what the reader knows."""
+        shown, loaded, *not_shown = explain(booted)
+        self.noted(24, shown)
+        self.noted(24, loaded)
+        for text in not_shown:
+            self.limit(text)
 
     def attested(self, count: int, to: int) -> None:
         """So many marks lie between two quotes; what happened is attested up to entry *to*."""

@@ -24,6 +24,7 @@ from sigillo.core.cosignature import WitnessKey
 from sigillo.core.device_key import DeviceKey
 from sigillo.core.errors import DecodeError, PolicyError
 from sigillo.core.note import LogKey
+from sigillo.core.platform_trust import PlatformTrust, decode_platforms, platform_lines
 from sigillo.core.revocation import CRL_FIELD
 from sigillo.core.table import Table, decode_name, decode_toml, quote
 from sigillo.core.timestamp import TsaTrust
@@ -164,6 +165,7 @@ class Policy:
     witness_quorum: int | None = None
     build: BuildTrust = field(default_factory=BuildTrust)
     attestation: AttestationTrust = field(default_factory=AttestationTrust)
+    platforms: tuple[PlatformTrust, ...] = ()
     _by_log_key: Mapping[bytes, OperatorTrust] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[str, DeviceTrust] = field(init=False, repr=False, compare=False)
 
@@ -185,9 +187,11 @@ class Policy:
             if not (device.maker is None if device.key else device.maker in known):
                 raise PolicyError(f"device[{at}]", "has either a key or a maker of this policy")
         self._check_third_parties()
-        for at, attester in enumerate(self.attestation.attesters, start=1):
-            if attester.operator not in {operator.name for operator in operators}:
-                raise PolicyError(f"attester[{at}].operator", "is the name of no [[operator]] in this policy")
+        named = [(f"attester[{at}]", it.operator) for at, it in enumerate(self.attestation.attesters, start=1)]
+        named += [(f"platform[{at}]", it.operator) for at, it in enumerate(self.platforms, start=1)]
+        for table, name in named:
+            if name not in {operator.name for operator in operators}:
+                raise PolicyError(f"{table}.operator", "is the name of no [[operator]] in this policy")
         object.__setattr__(self, "_by_log_key", MappingProxyType(log_keys))
         object.__setattr__(self, "_by_id", MappingProxyType(ids))
 
@@ -280,9 +284,9 @@ def decode_policy(data: bytes) -> Policy:
     tsas, witnesses = tuple(_each(top, "tsa", _tsa, [])), tuple(_each(top, "witness", _witness, []))
     anchors = _anchors(Table(top.take("anchors", dict), "anchors")) if top.has("anchors") else None
     quorum = _witness_quorum(Table(top.take("witnesses", dict), "witnesses")) if top.has("witnesses") else None
-    build, attestation = decode_build_trust(top), decode_attestation_trust(top)
+    ran = decode_build_trust(top), decode_attestation_trust(top), decode_platforms(top)
     top.end()
-    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, build, attestation)
+    return Policy(operators, clock, devices, missing, makers, tsas, anchors, witnesses, quorum, *ran)
 
 
 def decode_tsas(data: bytes) -> tuple[TsaTrust, ...]:
@@ -501,7 +505,7 @@ def encode_policy(policy: Policy) -> str:
     lines += [f"allow_not_rebuilt = {_bool(missing.allow_not_rebuilt)}"]
     lines += [f"allow_unattested = {_bool(missing.allow_unattested)}"]
     lines += [*_third_party_lines(policy), *build_trust_lines(policy.build)]
-    lines += attestation_trust_lines(policy.attestation)
+    lines += [*attestation_trust_lines(policy.attestation), *platform_lines(policy.platforms)]
     for maker in policy.makers:
         ca = base64url_encode(maker.ca.public_bytes(Encoding.DER))
         lines += ["", "[[maker]]", f"name = {quote(maker.name)}", f"ca = {quote(ca)}"]

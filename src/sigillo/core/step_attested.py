@@ -1,4 +1,4 @@
-"""Steps 21 to 23 of spec/verification.md: what a TPM says of the epochs of a file, and of the marks between quotes.
+"""Steps 21 to 24 of spec/verification.md: what a TPM says of the epochs of a file, and of the marks between quotes.
 
 Each is one function that raises VerificationError, as in :mod:`sigillo.core.step`; when they run is
 :mod:`sigillo.core.attestations`'.
@@ -6,7 +6,7 @@ Each is one function that raises VerificationError, as in :mod:`sigillo.core.ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sigillo.core.attestation import AttestationEvidence, verify_periodic
@@ -17,13 +17,16 @@ from sigillo.core.attested import (
     Vouched,
     compare_libraries,
     stated_key,
+    verify_boot,
     verify_launched,
     vouch,
 )
+from sigillo.core.booted import Booted
 from sigillo.core.errors import AttestationError, DecodeError, VerificationError
 from sigillo.core.event_log import EventLog
 from sigillo.core.launch import Role
 from sigillo.core.manifest import Manifest
+from sigillo.core.platform_trust import PlatformTrust
 from sigillo.core.quote import Quote, check_follows
 from sigillo.core.trusted import SelfSignedStatement
 
@@ -87,6 +90,16 @@ def check_launch(own: SelfSignedStatement, quote: Quote, parts: LaunchParts) -> 
         return verify_launched(own.statement, own.epoch_id, quote, parts)
     except AttestationError as error:
         raise VerificationError(22, error.reason) from error
+
+
+def check_boot(
+    quote: Quote, launch: Launch, parts: LaunchParts, platforms: Sequence[PlatformTrust], vouched: Collection[bytes]
+) -> Booted | None:
+    """Step 24: what the machine booted and loaded up to this quote is what the reader knows. None: nothing says so."""
+    try:
+        return verify_boot(quote, launch, parts, platforms, vouched)
+    except AttestationError as error:
+        raise VerificationError(24, error.reason) from error
 
 
 def check_libraries(launch: Launch, manifest: Manifest | None, *, demanded: bool) -> str:

@@ -39,6 +39,7 @@ STEPS = {
     21: "quote",
     22: "launch",
     23: "attested",
+    24: "boot",
 }
 LOG_STEPS = (14, 15, 16)
 """Those that are about the log alone."""
@@ -48,6 +49,7 @@ LEVEL_SENTENCE = {
     "declared": "hashes self-reported by the operator",
     "launched": "the operator's own launcher reported these hashes to a TPM: catches outsiders and mistakes, not a "
     "lying operator with root",
+    "booted": "TPM, boot log and IMA: nothing else that the IMA policy measures was loaded",
 }
 
 

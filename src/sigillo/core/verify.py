@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sigillo.core import build_step, step
-from sigillo.core.attestations import Attestations
+from sigillo.core.attestations import Attestations, Part
 from sigillo.core.build_step import Builds
 from sigillo.core.build_trust import BuildTrust
 from sigillo.core.decoded import (
@@ -18,16 +18,13 @@ from sigillo.core.decoded import (
     DecodedAttestation,
     DecodedCertificate,
     DecodedCheckpoint,
-    DecodedClosure,
     DecodedEnd,
     DecodedEpoch,
     DecodedHead,
     DecodedHeads,
-    DecodedLaunchLog,
     DecodedManifest,
     DecodedMessage,
     DecodedRebuild,
-    DecodedRegistration,
     DecodedToken,
     DecodedTrailer,
     decode_objects,
@@ -130,7 +127,7 @@ class _Walk:
             self.certificate(decoded)
         elif isinstance(decoded, DecodedManifest | DecodedRebuild):
             self.build(decoded)
-        elif isinstance(decoded, DecodedRegistration | DecodedClosure | DecodedLaunchLog):
+        elif isinstance(decoded, Part):
             self._attestations.part(decoded)
         elif isinstance(decoded, DecodedEpoch):
             self.epoch(decoded)
