@@ -155,6 +155,35 @@ def test_a_hook_gets_each_change(server: Server, trusted: Path, tmp_path: Path) 
     assert "warning: --hook /nonexistent/hook" in err
 
 
+def test_a_hook_that_cannot_be_split_is_misuse(server: Server, trusted: Path, tmp_path: Path) -> None:
+    code, _, err = watch(server, trusted, tmp_path / "state.json", "--hook", "say 'it")
+    assert code == 2
+    assert "--hook" in err
+
+
+def test_what_a_hook_says_is_not_our_output(server: Server, trusted: Path, tmp_path: Path) -> None:
+    _, out, err = watch(server, trusted, tmp_path / "state.json", "--json", "--hook", "echo heard")
+    assert [json.loads(line)["colour"] for line in out.splitlines()] == ["green"]
+    assert "heard" in err
+
+
+def test_a_state_that_cannot_be_written_does_not_hide_the_change(server: Server, trusted: Path, tmp_path: Path) -> None:
+    server.answer = lambda _nonce: (503, b"{}")
+    code, out, err = watch(server, trusted, tmp_path / "nowhere" / "state.json")
+    assert code == 2
+    assert "red   not attested" in out
+    assert "--state" in err
+
+
+def test_what_a_broker_says_steers_no_terminal(server: Server, trusted: Path) -> None:
+    server.answer = lambda _nonce: (503, b'{"error": "\\u001b[2JATTESTED", "remedy": ""}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLICOLOR_FORCE", "1")
+        out = sigillo("challenge", server.url, "--policy", trusted).out
+    assert out.startswith("NOT ATTESTED: ")
+    assert "\x1b" not in out
+
+
 def test_a_broken_state_is_not_begun_anew(server: Server, trusted: Path, tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     state.write_text("{}")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sigillo.core.bytes import base64url_encode
 from sigillo.core.policy import AnchorTrust, decode_policy
 from sigillo.core.timestamp import TsaTrust
-from sigillo.report.exhibit import pem
+from sigillo.report.signature_exhibit import pem
 
 from ..adversary.broker import HASHES, Broker, evidence_file
 from ..adversary.builder import dsse_key

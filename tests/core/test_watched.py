@@ -91,6 +91,14 @@ def test_silence_is_red_and_said_once(verdict: ChallengeVerdict) -> None:
     assert changes[0].startswith("attested")
 
 
+def test_a_reason_of_any_length_leaves_a_state_that_can_be_read(verdict: ChallengeVerdict) -> None:
+    green, _ = answered(Watch(), verdict)
+    for reason in ("\u00e9" * 60_000, "\x1b" * 60_000, "\ud800", "\0" * 5000):
+        red, _ = silent(green, reason)
+        assert decode_watch(encode_watch(red)).last == green.last
+        assert not red.is_green
+
+
 def test_an_answer_that_attests_nothing_is_red(verdict: ChallengeVerdict) -> None:
     green, _ = answered(Watch(), verdict)
     bad = dataclasses.replace(verdict, attested=False, reason="step 21, quote: …", quote=None)

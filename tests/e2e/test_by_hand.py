@@ -24,6 +24,7 @@ FUNCTIONS = BLOCKS[0][1]
 SIGNED = ("statement.tbs", "countersignature.tbs", "mark.tbs", "device.tbs", "checkpoint.tbs", "cosignature-1.tbs")
 HASHED = ("statement.hashed", "mark.hashed", "mark.committed", "beacon.text")
 PROVED = ("mark.entry", "mark.tlog-proof")
+MEASURED = ("quote.tbs", "quote.tss", "quote.subject", "quote.entry", "launch.log", "closure.hashed")
 
 
 def script(kind: str) -> str:
@@ -88,7 +89,7 @@ def test_every_command_accepts_the_demo_and_refuses_altered_copies(demo: Path, t
     accepted("", shutil.copytree(demo, tmp_path / "exhibits"))
 
 
-@pytest.mark.parametrize("name", [*SIGNED, *HASHED, *PROVED, "token.note", "token.tst", "token.consistency"])
+@pytest.mark.parametrize("name", [*SIGNED, *HASHED, *PROVED, *MEASURED, "token.note", "token.tst", "token.consistency"])
 def test_the_page_ends_where_one_exhibit_is_altered(demo: Path, tmp_path: Path, name: str) -> None:
     folder = shutil.copytree(demo, tmp_path / "exhibits")
     found = sorted(folder.glob(f"*-{name}"))

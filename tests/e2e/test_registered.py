@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,14 @@ def test_a_registered_tpm_reaches_launched_under_its_own_ek_alone(operator: Oper
     said = reader.judged(exchange.endorsement)
     assert "Level launched" in said
     assert "SOFTWARE TPM" in said
+    folder = parent / "exhibits"
+    sigillo("inspect", evidence, "--policy", parent / "policy.toml", "--export", folder)
+    commands = (folder / "commands.sh").read_text()
+    assert "openssl verify -attime" in commands
+    subprocess.run(["sh", "commands.sh"], cwd=folder, check=True, capture_output=True)
+    (signature,) = folder.glob("*-registration.sig")
+    signature.write_bytes(bytes(64))
+    assert subprocess.run(["sh", "commands.sh"], cwd=folder, capture_output=True).returncode != 0
     assert "is none that the policy pins" in reader.judged("5e" * 32, expect=1)
     assert "by another registrar" in reader.judged(exchange.endorsement, registrar=stranger, expect=1)
     renamed = ["--identity", f"{OPERATOR}=somebody else"]

@@ -23,6 +23,7 @@ from sigillo.core.policy import Policy
 from sigillo.core.quote import NONCE_SIZE
 from sigillo.core.rebuild import SignedRebuild, decode_rebuild
 from sigillo.report.answered import render_answer
+from sigillo.report.escape import escape
 
 _PATH = click.Path(path_type=Path)
 T = TypeVar("T")
@@ -110,7 +111,7 @@ def command(
         if as_json:
             click.echo(json.dumps({"attested": False, "reason": error.reason, "status": error.status}))
         else:
-            click.echo(f"NOT ATTESTED: {error.reason}")
+            click.echo(f"NOT ATTESTED: {escape(error.reason)}")
         return 1
     if output:
         _keep(output, verdict.answer)

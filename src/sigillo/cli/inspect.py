@@ -58,13 +58,18 @@ def _export(file: Path, folder: Path, policy: Policy | None) -> int:
     except FileExistsError as error:
         raise FileError(f"{folder}: is not a folder; name a new one") from error
     count = 0
-    with (folder / "commands.sh").open("w", encoding="utf-8") as commands:
-        commands.write('#!/bin/sh\n# README.txt says what this is.\nset -e\ncd "$(dirname "$0")"\n')
+    with (
+        (folder / "commands.sh").open("w", encoding="utf-8") as commands,
+        (folder / "tpm.sh").open("w", encoding="utf-8") as of_tpm,
+    ):
+        for script in (commands, of_tpm):
+            script.write('#!/bin/sh\n# README.txt says what this is.\nset -e\ncd "$(dirname "$0")"\n')
         with naming(file, _REMEDY):
             for exhibit in exhibits(split_lines(chunks(file)), policy):
                 for suffix, content in exhibit.files.items():
                     (folder / f"{exhibit.name}{suffix}").write_bytes(content)
                 commands.write(f"{exhibit.command}\n")
+                of_tpm.write(f"{exhibit.tpm_command}\n" if exhibit.tpm_command else "")
                 count += not {".sig", ".tst"}.isdisjoint(exhibit.files)
     (folder / "README.txt").write_text(README, encoding="utf-8")
     return count

@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Final
@@ -62,7 +63,7 @@ def command(
     What went backward once (a rolled-back log, an older TPM, two histories) stays red until another --state is begun.
     """
     challenger = Challenger.read(url, policy, manifests, rebuilds, timeout)
-    watcher = _Watcher(challenger, state, shlex.split(hook) if hook else [], as_json=as_json)
+    watcher = _Watcher(challenger, state, _words(hook), as_json=as_json)
     if once:
         return 0 if watcher.turn() else 1
     stop = threading.Event()
@@ -74,24 +75,33 @@ def command(
     return 0
 
 
+def _words(hook: str | None) -> list[str]:
+    try:
+        return shlex.split(hook) if hook else []
+    except ValueError as error:
+        raise click.UsageError(f"--hook {hook}: {error}.") from None
+
+
 class _Watcher:
     def __init__(self, challenger: Challenger, state: Path, hook: list[str], *, as_json: bool) -> None:
         self._challenger, self._state, self._hook, self._as_json = challenger, state, hook, as_json
         self._watch = _load(state)
 
     def turn(self) -> bool:
-        """One challenge; the state is on disk before anything is said. Whether it is green."""
+        """One challenge. Whether it is green. What changed is said whatever happens to the state."""
         try:
             watch, changes = answered(self._watch, self._challenger.ask())
         except ChallengeError as error:
             watch, changes = silent(self._watch, error.reason)
-        self._keep(watch)
-        for change in changes:
-            self._say(change)
+        self._watch = watch
+        try:
+            self._keep(watch)
+        finally:
+            for change in changes:
+                self._say(change)
         return watch.is_green
 
     def _keep(self, watch: Watch) -> None:
-        self._watch = watch
         try:
             disk.replace(self._state, encode_watch(watch), _PRIVATE)
         except OSError as error:
@@ -109,7 +119,7 @@ class _Watcher:
 
     def _run_hook(self, said: str) -> None:
         try:
-            done = subprocess.run(self._hook, input=said + "\n", text=True, timeout=_HOOK_S)
+            done = subprocess.run(self._hook, input=said + "\n", text=True, timeout=_HOOK_S, stdout=sys.stderr)
         except (OSError, subprocess.TimeoutExpired) as error:
             click.echo(f"sigillo: warning: --hook {self._hook[0]}: {error}", err=True)
             return

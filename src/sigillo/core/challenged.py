@@ -36,6 +36,7 @@ NO_LAUNCH: Final = "the launch log does not have this epoch"
 LIMITS: Final = (
     "it is about the moment of the answer; what happened between two answers shows in the quotes that the log has",
     "that this checkpoint continues the one seen before is not checked",
+    "an answer has no boot log: above the level launched nothing is judged",
     "a launcher that lies passes: nothing here measured the launcher itself",
 )
 

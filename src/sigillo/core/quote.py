@@ -29,14 +29,19 @@ class Subject:
     nonce: bytes | None = None
 
     @property
-    def qualifying_data(self) -> bytes:
-        """32 bytes, which the TPM signs with the quote."""
+    def qualified_bytes(self) -> bytes:
+        """What the qualifying data are the SHA-256 of."""
         fields = [self.epoch_id, self.checkpoint.size.to_bytes(8, "big"), self.checkpoint.root]
         kind = _PERIODIC
         if self.nonce is not None:
             kind, fields = _CHALLENGED, [*fields, byte_string(self.nonce, "nonce", NONCE_SIZE)]
         prefixed = b"".join(len(field).to_bytes(8, "big") + field for field in fields)
-        return hashlib.sha256(domain("quote") + kind + prefixed).digest()
+        return domain("quote") + kind + prefixed
+
+    @property
+    def qualifying_data(self) -> bytes:
+        """32 bytes, which the TPM signs with the quote."""
+        return hashlib.sha256(self.qualified_bytes).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from sigillo.core.errors import DecodeError
 
 VERSION: Final = 1
 MAX_STATE: Final = 65_536
+MAX_REASON: Final = 1000
+"""Characters: less than a tenth of the state, however they are written."""
 _FORMAT: Final = "sigillo-watch"
 
 
@@ -83,7 +85,11 @@ class Watch:
 
 
 def silent(watch: Watch, reason: str) -> tuple[Watch, tuple[str, ...]]:
-    """No answer, or one that attests nothing: red, and a change where it was green, or for another reason."""
+    """No answer, or one that attests nothing: red, and a change where it was green, or for another reason.
+
+    *reason*: of any length, from anybody; what is kept of it is bounded, so that the state can be read again.
+    """
+    reason = reason[:MAX_REASON].encode("utf-8", "replace").decode()
     changed = (f"not attested: {reason}",) if reason != watch.reason else ()
     return Watch(watch.last, reason, watch.backward), changed
 
@@ -143,12 +149,14 @@ def _changes(last: Seen, seen: Seen) -> list[str]:
 
 
 def encode_watch(watch: Watch) -> bytes:
-    """The state as canonical JSON, with its LF."""
+    """The state as canonical JSON, with its LF. Raises DecodeError for one that could not be read again."""
     last = None
     if watch.last:
         last = {field.name: getattr(watch.last, field.name) for field in fields(Seen)}
     value = {"format": _FORMAT, "version": VERSION, "last": last, "reason": watch.reason, "backward": watch.backward}
-    return encode_object(value, "watch") + b"\n"
+    data = encode_object(value, "watch") + b"\n"
+    decode_watch(data)
+    return data
 
 
 def decode_watch(data: bytes) -> Watch:

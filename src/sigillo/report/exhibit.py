@@ -6,15 +6,14 @@ where it is known. An epoch key comes from the file; the log key and the device 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sigillo.core.attestation_trust import AttestationTrust
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.bytes import base64_encode
-from sigillo.core.certificate import decode_certificate, signing_key
+from sigillo.core.certificate import signing_key
 from sigillo.core.checkpoint import SignedCheckpoint, encode_checkpoint
 from sigillo.core.cosignature import WitnessKeyType, cosigned_bytes
 from sigillo.core.decoded import (
@@ -44,9 +43,10 @@ from sigillo.core.policy import Policy
 from sigillo.core.proof import EntryProof, encode_proof
 from sigillo.core.reading import Reading
 from sigillo.core.timestamp import TsaTrust, verify_token
+from sigillo.report.exhibit_attestation import AttestationExhibits
+from sigillo.report.signature_exhibit import Exhibit, ed25519_exhibit, key_exhibit, pems
 
 _TIME_SIZE = 8  # of a cosignature
-_ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 section 4, up to the key
 README = """\
 What is here, for each signature in the evidence file (the number is that of its line there):
 
@@ -64,6 +64,13 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.text      the text of a checkpoint: its SHA-256 is what devices sign as their beacon
   NAME.dsse.json a build manifest or rebuild statement, as its maker published it
   NAME.cert.pem  a certificate of a device's key, with NAME.untrusted.pem above it and NAME.ca.pem, its maker's CA
+  NAME.tss       of a quote, the signature as the TPM gave it; NAME.pub.tss the attestation key; NAME.pcrs the PCR
+                 values as tpm2_checkquote reads them; NAME.subject the bytes whose SHA-256, NAME.qualifying, the TPM
+                 signed with it
+  NAME.log       a launch log, for tpm2_eventlog; NAME.epochs: up to which byte it is that of which epoch
+  NAME.sha256    the files of a closure, as sha256sum -c reads them on the operator's machine
+  NAME.txt       a file of the configuration
+  NAME.ek.pem    of a registration, the certificate of the TPM's EK; NAME.ak.pem the attestation key that it is about
 
 Epoch keys are those that the file itself names: they count for no more than the countersignature of the statement that
 names them. The log key, the keys of the devices, the CAs of their makers, the roots of TSAs, and the keys of witnesses,
@@ -71,28 +78,20 @@ builders and rebuilders come from the policy; without one they are absent. A cer
 its device, at the time of the mark.
 
   sh commands.sh     runs every line of commands.sh; OpenSSL 3.0 or later; stops at the first signature that is wrong
+  sh tpm.sh          the same of tpm.sh, for each quote: tpm2-tools 5.4 or later
 
 A P-256 signature needs -digest sha256; an Ed25519 one must not have it.
 docs/verify-by-hand.md goes through all of it, one link after the other.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Exhibit:
-    """One signature, or what one is about. *files*: suffix with its dot → content; *command*: a shell line, or a
-    comment why there is none.
-    """
-
-    name: str
-    files: dict[str, bytes]
-    command: str
-
-
 def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]:
     """The signatures of an evidence file (lines without LF), in its order; a stream. Raises DecodeError."""
     epoch_number, epoch_key, log_key = 0, b"", None
     certificates: _Certificates = {}
+    machine = AttestationExhibits(policy.attestation if policy else AttestationTrust())
     for decoded in decode_objects(lines):
+        yield from machine.of(decoded)
         if isinstance(decoded, DecodedCertificate):
             yield from _of_certificate(decoded, policy, certificates)
         elif isinstance(decoded, DecodedManifest):
@@ -115,8 +114,8 @@ def exhibits(lines: Iterable[bytes], policy: Policy | None) -> Iterator[Exhibit]
             )
             yield from _of_epoch(decoded, log_key)
         elif isinstance(decoded, DecodedEnd):
-            end = decoded.end.sign1
-            yield _ed25519(f"{decoded.number:06d}-end", end.signed_bytes(), end.signature, epoch_key, end.encode())
+            name, end = f"{decoded.number:06d}-end", decoded.end.sign1
+            yield ed25519_exhibit(name, end.signed_bytes(), end.signature, epoch_key, end.encode())
         elif isinstance(decoded, DecodedMessage):
             yield _of_mark(decoded, epoch_number, epoch_key)
             if decoded.line.payload is not None:
@@ -206,7 +205,7 @@ def _of_checkpoint(number: int, checkpoint: SignedCheckpoint, log_key: LogKey | 
     own = note.signature_of(log_key.name, log_key.note_key_id) if log_key else None
     signature = note.signatures[0].signature if own is None else own
     key = log_key.public_key if log_key and own is not None else None
-    exhibit = _ed25519(name, note.text.encode("utf-8"), signature, key)
+    exhibit = ed25519_exhibit(name, note.text.encode("utf-8"), signature, key)
     yield Exhibit(name, {**exhibit.files, ".note": encode_checkpoint(checkpoint)}, exhibit.command)
 
 
@@ -217,8 +216,8 @@ def _of_token(decoded: DecodedToken, policy: Policy | None) -> Exhibit:
     trusted = next((tsa for tsa in (policy.tsas if policy else ()) if _is_by(decoded, tsa)), None)
     if trusted is None:
         return Exhibit(name, files, f"# {name}: no policy was given that has its TSA")
-    files[".ca.pem"] = _pems(trusted.roots)
-    files |= {".untrusted.pem": _pems(line.chain)} if line.chain else {}
+    files[".ca.pem"] = pems(trusted.roots)
+    files |= {".untrusted.pem": pems(line.chain)} if line.chain else {}
     untrusted = f" -untrusted {name}.untrusted.pem" if line.chain else ""
     at = f"-attime {decoded.token.gen_time_ns // 10**9}"
     command = f"openssl ts -verify {at} -data {name}.note -in {name}.tst -token_in -CAfile {name}.ca.pem{untrusted}"
@@ -232,10 +231,6 @@ def _is_by(decoded: DecodedToken, tsa: TsaTrust) -> bool:
     except SignatureError:
         return False
     return True
-
-
-def _pems(certificates: Iterable[bytes]) -> bytes:
-    return b"".join(decode_certificate(found).public_bytes(Encoding.PEM) for found in certificates)
 
 
 def _of_witnesses(number: int, checkpoint: SignedCheckpoint, policy: Policy | None) -> Iterator[Exhibit]:
@@ -254,25 +249,25 @@ def _of_witnesses(number: int, checkpoint: SignedCheckpoint, policy: Policy | No
         except DecodeError as error:
             yield Exhibit(name, {}, f"# {name}: {error.reason}")
             continue
-        yield _ed25519(name, signed, raw[_TIME_SIZE:], witness.key.public_key)
+        yield ed25519_exhibit(name, signed, raw[_TIME_SIZE:], witness.key.public_key)
 
 
 def _of_epoch(decoded: DecodedEpoch, log_key: LogKey | None) -> Iterator[Exhibit]:
     name, signed = f"{decoded.number:06d}", decoded.statement
     statement, sign1 = signed.statement, signed.sign1
     whole = sign1.encode()
-    exhibit = _ed25519(f"{name}-statement", sign1.signed_bytes(), sign1.signature, statement.epoch_key, whole)
+    exhibit = ed25519_exhibit(f"{name}-statement", sign1.signed_bytes(), sign1.signature, statement.epoch_key, whole)
     yield Exhibit(exhibit.name, {**exhibit.files, ".hashed": sign1.hashed_bytes()}, exhibit.command)
     if signed.countersignature:
         signature, key = signed.countersignature.signature, log_key.public_key if log_key else None
-        yield _ed25519(f"{name}-countersignature", signed.countersigned_bytes(), signature, key)
+        yield ed25519_exhibit(f"{name}-countersignature", signed.countersigned_bytes(), signature, key)
 
 
 def _of_mark(decoded: DecodedMessage, epoch: int, epoch_key: bytes) -> Exhibit:
     """The mark, and what it is known by: its object hash, its entry in the log, and the payload that it commits to."""
     signed, line = decoded.mark, decoded.line
     sign1, name = signed.sign1, f"{decoded.number:06d}-mark"
-    exhibit = _ed25519(name, sign1.signed_bytes(), sign1.signature, epoch_key, line.mark)
+    exhibit = ed25519_exhibit(name, sign1.signed_bytes(), sign1.signature, epoch_key, line.mark)
     files = {**exhibit.files, ".hashed": sign1.hashed_bytes()}
     entry = entry_of(decoded, epoch)
     if line.index is not None and entry:
@@ -285,7 +280,7 @@ def _of_mark(decoded: DecodedMessage, epoch: int, epoch_key: bytes) -> Exhibit:
 def _of_envelope(name: str, envelope: Envelope, party: BuilderTrust | None) -> Exhibit:
     """A DSSE envelope whose key the policy has, or has not."""
     signed = signed_bytes(envelope.kind, envelope.payload)
-    exhibit = _ed25519(name, signed, envelope.signature, party.key.raw if party else None)
+    exhibit = ed25519_exhibit(name, signed, envelope.signature, party.key.raw if party else None)
     return Exhibit(name, {**exhibit.files, ".dsse.json": envelope.data}, exhibit.command)
 
 
@@ -304,7 +299,7 @@ def _of_device(decoded: DecodedMessage, payload: bytes, policy: Policy | None, c
         files[".cose"] = payload
     if key and key.kind == "p256":
         files[".sig"] = der_signature(message.signature)
-    exhibit = _exhibit(
+    exhibit = key_exhibit(
         name, files, key.spki if key else None, digest=" -digest sha256" if key and key.kind == "p256" else ""
     )
     if not certified_by:
@@ -322,25 +317,3 @@ def _certified(message: DeviceMessage, certificates: list[tuple[DeviceKey, str]]
             continue
         return key, verify
     return certificates[0] if certificates else (None, "")
-
-
-def _ed25519(name: str, signed: bytes, signature: bytes, key: bytes | None, whole: bytes | None = None) -> Exhibit:
-    files = {".tbs": signed, ".sig": signature}
-    if whole is not None:
-        files[".cose"] = whole
-    return _exhibit(name, files, None if key is None else _ED25519_SPKI + key)
-
-
-def _exhibit(name: str, files: dict[str, bytes], spki: bytes | None, digest: str = "") -> Exhibit:
-    if spki is None:
-        return Exhibit(name, files, f"# {name}: the key is not in the file, and no policy that has it was given")
-    key = f"-pubin -inkey {name}.pub.pem"
-    command = f"openssl pkeyutl -verify {key} -rawin{digest} -in {name}.tbs -sigfile {name}.sig"
-    return Exhibit(name, {**files, ".pub.pem": pem(spki)}, command)
-
-
-def pem(spki: bytes) -> bytes:
-    """A DER SubjectPublicKeyInfo as PEM (RFC 7468 section 13)."""
-    text = base64.b64encode(spki).decode()
-    body = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
-    return f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode()

@@ -26,6 +26,7 @@ from sigillo.core.manifest import moment_text
 from sigillo.core.mark import SignedMark
 from sigillo.core.verdict import MAX_LISTED, Summary
 from sigillo.report.escape import escape
+from sigillo.report.machine import MachineInspection
 from sigillo.report.moment import duration, span, utc
 
 SHOWN_MESSAGES = 10
@@ -38,7 +39,7 @@ class Inspection:
 
     *ends*: of these epochs, by the line of the epoch; *stops*: how many earlier checkpoints the log proof passes;
     *tokens*: the first time-stamp tokens, *token_count*: how many there are;
-    *builds*: its manifests and rebuild statements.
+    *builds*: its manifests and rebuild statements; *machine*: what it has of quotes and launches.
     """
 
     summary: Summary
@@ -50,7 +51,8 @@ class Inspection:
     stops: int
     tokens: tuple[DecodedToken, ...]
     token_count: int
-    builds: tuple[DecodedManifest | DecodedRebuild, ...] = ()
+    builds: tuple[DecodedManifest | DecodedRebuild, ...]
+    machine: MachineInspection
 
     def to_json(self) -> dict[str, Any]:
         """Only str, int, bool, None, list and dict; hashes and keys in lower-case hex, times in ns of Unix time."""
@@ -66,6 +68,7 @@ class Inspection:
             "cosignature_count": len(self.checkpoint.note.signatures) - 1 if self.checkpoint else 0,
             "token_count": self.token_count,
             "tokens": [_token_json(token) for token in self.tokens],
+            "machine": self.machine.to_json(),
             "certificates": [_certificate_json(certificate) for certificate in self.certificates],
             "epochs": [_epoch_json(epoch.statement, self.ends.get(epoch.number)) for epoch in self.epochs],
             "principals": [{"name": device.id, "messages": device.messages} for device in self.summary.devices],
@@ -84,7 +87,10 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
     checkpoint: SignedCheckpoint | None = None
     tokens: list[DecodedToken] = []
     newest = stops = token_count = 0
+    machine = MachineInspection()
     for decoded in decode_objects(lines):
+        if machine.add(decoded):
+            continue
         if isinstance(decoded, DecodedCertificate):
             certificates += [decoded] if len(certificates) < MAX_LISTED else []
         elif isinstance(decoded, DecodedManifest | DecodedRebuild):
@@ -98,10 +104,7 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
             if epochs and epochs[-1].number == newest:
                 ends[newest] = decoded.end
         elif isinstance(decoded, DecodedMessage):
-            if decoded.line.payload is None:
-                ledger.not_held()
-            else:
-                ledger.message(decoded.mark.mark)
+            _count(decoded, ledger)
             messages += [decoded] if len(messages) < MAX_LISTED else []
         elif isinstance(decoded, DecodedToken):
             token_count += 1
@@ -110,9 +113,26 @@ def inspect(lines: Iterable[bytes]) -> Inspection:
             checkpoint = decoded.checkpoint
         elif isinstance(decoded, NumberedLine):
             stops += decoded.line.kind == "stop"
-    listed = tuple(certificates), tuple(epochs), tuple(messages)
-    rest = tuple(tokens), token_count, tuple(builds)
-    return Inspection(ledger.summary(), *listed, ends, checkpoint, stops, *rest)
+    return Inspection(
+        summary=ledger.summary(),
+        certificates=tuple(certificates),
+        epochs=tuple(epochs),
+        messages=tuple(messages),
+        ends=ends,
+        checkpoint=checkpoint,
+        stops=stops,
+        tokens=tuple(tokens),
+        token_count=token_count,
+        builds=tuple(builds),
+        machine=machine,
+    )
+
+
+def _count(decoded: DecodedMessage, ledger: Ledger) -> None:
+    if decoded.line.payload is None:
+        ledger.not_held()
+    else:
+        ledger.message(decoded.mark.mark)
 
 
 def render_inspection(inspection: Inspection) -> str:
@@ -136,6 +156,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield f"certificate of {escape(certificate.device)}: serial number {_serial(certificate)}, valid {valid}"
     for build in inspection.builds:
         yield from _build_lines(build)
+    yield from inspection.machine.lines()
     for epoch in inspection.epochs:
         yield ""
         yield from _epoch_lines(epoch.statement, inspection.ends.get(epoch.number))
