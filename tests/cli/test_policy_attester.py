@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sigillo.core.attestation_trust import AttestationTrust, AttesterTrust, RegistrarTrust
 from sigillo.core.endorsement import EndorsementRoot
 from sigillo.core.policy import decode_policy
-from sigillo.report.exhibit import pem
+from sigillo.report.signature_exhibit import pem
 
 from ..adversary.attested import attested
 from ..adversary.maker import Maker
