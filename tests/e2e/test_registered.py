@@ -86,6 +86,12 @@ def test_a_registered_tpm_reaches_launched_under_its_own_ek_alone(operator: Oper
     commands = (folder / "commands.sh").read_text()
     assert "openssl verify -attime" in commands
     subprocess.run(["sh", "commands.sh"], cwd=folder, check=True, capture_output=True)
+    (leaf,) = folder.glob("*-registration.ek.pem")
+    genuine = leaf.read_text()
+    leaf.write_text(genuine[:400] + ("A" if genuine[400] != "A" else "B") + genuine[401:])
+    assert subprocess.run(["sh", "commands.sh"], cwd=folder, capture_output=True).returncode != 0
+    leaf.write_text(genuine)
+    subprocess.run(["sh", "commands.sh"], cwd=folder, check=True, capture_output=True)
     (signature,) = folder.glob("*-registration.sig")
     signature.write_bytes(bytes(64))
     assert subprocess.run(["sh", "commands.sh"], cwd=folder, capture_output=True).returncode != 0

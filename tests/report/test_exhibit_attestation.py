@@ -15,6 +15,7 @@ from sigillo.report.exhibit import Exhibit, exhibits
 from sigillo.report.inspection import inspect, render_inspection
 
 from ..adversary.attested import CONFIGURATION, AttestedStory, attested, closure_of
+from ..adversary.booted import booted
 
 needs_tpm2_tools = pytest.mark.skipif(shutil.which("tpm2_checkquote") is None, reason="needs the package tpm2-tools")
 
@@ -111,3 +112,10 @@ def test_an_inspection_lists_them(story: AttestedStory) -> None:
     text = render_inspection(inspection)
     assert "launch log, 2 launch(es), 2 epoch(s)" in text
     assert text.count("quote of epoch") == 4
+
+
+def test_boot_log_and_measurements_are_written_out() -> None:
+    story = booted()
+    found = {exhibit.name[7:]: exhibit for exhibit in exhibits(split_lines([story.file()]), None)}
+    assert found["boot"].files[".log"] == story.machine.boot_log_bytes
+    assert found["measurements"].files[".ima"] == story.machine.ima_list

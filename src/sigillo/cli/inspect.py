@@ -57,7 +57,7 @@ def _export(file: Path, folder: Path, policy: Policy | None) -> int:
             raise FileError(f"{folder}: is not empty; name a new folder")
     except FileExistsError as error:
         raise FileError(f"{folder}: is not a folder; name a new one") from error
-    count = 0
+    count = quotes = 0
     with (
         (folder / "commands.sh").open("w", encoding="utf-8") as commands,
         (folder / "tpm.sh").open("w", encoding="utf-8") as of_tpm,
@@ -70,7 +70,10 @@ def _export(file: Path, folder: Path, policy: Policy | None) -> int:
                     (folder / f"{exhibit.name}{suffix}").write_bytes(content)
                 commands.write(f"{exhibit.command}\n")
                 of_tpm.write(f"{exhibit.tpm_command}\n" if exhibit.tpm_command else "")
+                quotes += bool(exhibit.tpm_command)
                 count += not {".sig", ".tst"}.isdisjoint(exhibit.files)
+    if not quotes:
+        (folder / "tpm.sh").unlink()  # it would pass, and check nothing
     (folder / "README.txt").write_text(README, encoding="utf-8")
     return count
 

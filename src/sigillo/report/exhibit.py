@@ -67,7 +67,8 @@ What is here, for each signature in the evidence file (the number is that of its
   NAME.tss       of a quote, the signature as the TPM gave it; NAME.pub.tss the attestation key; NAME.pcrs the PCR
                  values as tpm2_checkquote reads them; NAME.subject the bytes whose SHA-256, NAME.qualifying, the TPM
                  signed with it
-  NAME.log       a launch log, for tpm2_eventlog; NAME.epochs: up to which byte it is that of which epoch
+  NAME.log       a launch log or a boot log, for tpm2_eventlog; NAME.epochs: up to which byte a launch log is that of
+                 which epoch; NAME.ima a measurement list of Linux
   NAME.sha256    the files of a closure, as sha256sum -c reads them on the operator's machine
   NAME.txt       a file of the configuration
   NAME.ek.pem    of a registration, the certificate of the TPM's EK; NAME.ak.pem the attestation key that it is about
@@ -78,7 +79,7 @@ builders and rebuilders come from the policy; without one they are absent. A cer
 its device, at the time of the mark.
 
   sh commands.sh     runs every line of commands.sh; OpenSSL 3.0 or later; stops at the first signature that is wrong
-  sh tpm.sh          the same of tpm.sh, for each quote: tpm2-tools 5.4 or later
+  sh tpm.sh          the same of tpm.sh, for each quote, where there is one: tpm2-tools 5.4 or later
 
 A P-256 signature needs -digest sha256; an Ed25519 one must not have it.
 docs/verify-by-hand.md goes through all of it, one link after the other.

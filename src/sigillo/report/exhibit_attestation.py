@@ -18,9 +18,11 @@ from sigillo.core.bytes import hashed_bytes
 from sigillo.core.decoded import (
     Decoded,
     DecodedAttestation,
+    DecodedBootLog,
     DecodedClosure,
     DecodedEpoch,
     DecodedLaunchLog,
+    DecodedMeasurements,
     DecodedRegistration,
     entry_of,
 )
@@ -65,6 +67,16 @@ class AttestationExhibits:
         elif isinstance(decoded, DecodedLaunchLog):
             yield from self._waiting()
             yield self._of_log(decoded)
+        elif isinstance(decoded, DecodedBootLog):
+            name = f"{decoded.number:06d}-boot"
+            yield Exhibit(
+                name, {".log": decoded.line.log}, f"# {name}: tpm2_eventlog replays it to PCR 0 to 9 of a quote"
+            )
+        elif isinstance(decoded, DecodedMeasurements):
+            name = f"{decoded.number:06d}-measurements"
+            yield Exhibit(
+                name, {".ima": decoded.line.measurements}, f"# {name}: leads to PCR 10 of a quote (spec/ima.md)"
+            )
         elif isinstance(decoded, DecodedEpoch):
             yield from self._waiting()
         elif isinstance(decoded, DecodedAttestation):

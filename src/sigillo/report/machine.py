@@ -118,7 +118,8 @@ def _roles(decoded: DecodedClosure) -> dict[str, int]:
 
 def _quote_json(decoded: DecodedAttestation) -> dict[str, Any]:
     evidence = decoded.evidence
-    clock = decode_attest(evidence.attest_bytes).clock
+    attest = decode_attest(evidence.attest_bytes)
+    clock = attest.clock
     return {
         "line": decoded.number,
         "epoch": decoded.line.epoch,
@@ -128,5 +129,6 @@ def _quote_json(decoded: DecodedAttestation) -> dict[str, Any]:
         "clock_ms": clock.clock_ms,
         "reset_count": clock.reset_count,
         "restart_count": clock.restart_count,
+        "firmware": f"{attest.firmware:016x}",
         "launch_pcr": evidence.pcrs[LAUNCH_PCR].hex(),
     }
