@@ -25,8 +25,9 @@ from sigillo.core.decoded import (
 )
 from sigillo.core.errors import VerificationError
 from sigillo.core.event_log import EventLog
+from sigillo.core.evidence import MAX_BOOTS
 from sigillo.core.evidence_line import ConfigurationLine
-from sigillo.core.launch import Role
+from sigillo.core.launch import Role, begins_with_boot
 from sigillo.core.ledger import Ledger
 from sigillo.core.policy import Policy
 from sigillo.core.quote import Quote
@@ -109,15 +110,21 @@ class Attestations:
             self._parts.boots.append(decoded.log)
         elif isinstance(decoded, DecodedMeasurements):
             self._parts.measurements.append(decoded.line.measurements)
-        else:
+        elif begins_with_boot(decoded.log) and len(self._logs) < MAX_BOOTS:
             self._logs.append(decoded.log)
+        else:
+            self._read_log(decoded.log)
 
     def _read_logs(self) -> None:
-        """Step 22 of the launch logs, once the boot logs below them are known."""
+        """Of the launch logs that begin with something else, once the boot logs below them are known."""
         for log in self._logs:
-            passed, _ = self._run.attempt(step_attested.read_log, log, self._parts)
-            self._logs_sound = self._logs_sound and passed
+            self._read_log(log)
         self._logs = []
+
+    def _read_log(self, log: EventLog) -> None:
+        """Step 22 of a launch log."""
+        passed, _ = self._run.attempt(step_attested.read_log, log, self._parts)
+        self._logs_sound = self._logs_sound and passed
 
     def epoch(self, own: SelfSignedStatement | None, verified: VerifiedStatement | None) -> None:
         """The next epoch; the one before is over."""

@@ -195,6 +195,14 @@ def decode_launch_log(data: bytes) -> EventLog:
     return log
 
 
+def begins_with_boot(log: EventLog) -> bool:
+    """Whether a launch log begins with what no launcher wrote: what the boot has of its PCR, or what fails."""
+    try:
+        return bool(log.events) and decode_launch_event(log.events[0]) is None
+    except (AttestationError, DecodeError):
+        return False
+
+
 def read_launches(log: EventLog, before: Sequence[LoggedEvent] = ()) -> Iterator[Launched]:
     """Every launch that came to state an epoch, in order, of a launch log. A launch that failed is only counted.
 
