@@ -15,14 +15,16 @@ def test_the_demo_verifies_the_honest_and_catches_every_forgery() -> None:
         assert told.returncode == 0, told.stdout + told.stderr
         assert "VERIFIED  15 messages of 3 devices" in told.stdout
         assert "S signed after" in told.stdout and "X existed not later than" in told.stdout, "the time line"
-        for step in ("17 anchor", "18 bracket", "19 witness", "20 beacon"):
+        for step in ("17 anchor", "18 bracket", "19 witness", "20 beacon", "21 quote", "22 launch", "23 attested"):
             assert f"  {step:<21}passed" in told.stdout
+        assert "Level launched (" in told.stdout
+        assert "SOFTWARE TPM: that of operator" in told.stdout
         caught = told.stdout.count(" exit 1 ") + told.stdout.count(" exit 2 ")
         if "Not equal here: " in told.stdout:  # another release than Debian 12, or a plugin newer than the manifest
-            assert caught == 17
+            assert caught == 22
             assert "rebuilder         missing" in told.stdout
         else:
-            assert caught == 21
+            assert caught == 26
             assert "built by Example Builder, made again by Example Rebuilder" in told.stdout
             assert "rebuilder         missing" not in told.stdout
     demo = CHECKOUT / "demo"
