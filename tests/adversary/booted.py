@@ -52,7 +52,7 @@ class BootedStory(AttestedStory):
     @property
     def platform(self) -> PlatformTrust:
         """What the reader knows of the machine: not broker and plugin, which are reference values."""
-        roles = (Role.LOADER, Role.LIBRARY, Role.CODE)
+        roles = (Role.LOADER, Role.LIBRARY, Role.CODE, Role.CONFIGURATION)
         known = [member.digest for member in closure_of().members if member.role in roles]
         return self.machine.platform([filler("systemd"), *known])
 

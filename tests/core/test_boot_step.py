@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,12 +10,13 @@ import pytest
 
 from sigillo.core.attestations import LAUNCHER_LIES, NO_BOOT
 from sigillo.core.evidence_line import BootLine, ImaLine, SharedLine
+from sigillo.core.launch import Role
 from sigillo.core.policy import decode_policy, encode_policy
 from sigillo.core.verdict import LEVEL_SENTENCE, Result, Verdict
 
-from ..adversary.attested import attested
-from ..adversary.booted import ROGUE, SYSTEMD, booted
-from ..adversary.machine import Machine, boot
+from ..adversary.attested import CONFIGURATION, attested, closure_of
+from ..adversary.booted import ROGUE, SYSTEMD, BootedStory, booted, broker_files
+from ..adversary.machine import Machine, boot, loaded
 from ..vector.key import filler
 
 
@@ -113,3 +115,20 @@ def test_files_of_the_closure_are_not_known_by_the_launchers_word() -> None:
 
 def test_a_machine_that_measures_nothing_is_launched() -> None:
     assert attested().judged().level == "launched"
+
+
+def test_a_broker_listed_as_configuration_is_not_known_by_its_text() -> None:
+    """Its text is in the file, and has the hash that was measured; that makes nobody know it."""
+    story = BootedStory()
+    text = "ELF in seven bits"
+    rogue = {**CONFIGURATION, "conf/rogue": text}
+    story.told["conf/rogue"] = text
+    story.load([*broker_files(Role.EXECUTABLE), loaded("/opt/mosquitto", hashlib.sha256(text.encode()).digest())])
+    story.launch(closure_of(rogue))
+    story.publish()
+    story.quote()
+    policy = story.asks("booted")
+    bare = replace(policy.operators[0], reference_values={**policy.operators[0].reference_values})
+    verdict = story.judged(replace(policy, operators=(bare,)))
+    assert verdict.level != "booted"
+    assert "/opt/mosquitto" in verdict.checks[23].failures.listed[0].text

@@ -22,12 +22,13 @@ _NAMES_ONLY: Final = re.compile(
 )
 """What looks like a secret and names a file, or what everybody is told."""
 _DOUBT: Final = re.compile(
-    r"""pass.?w(?:or)?d | pass.?phrase | kpass | secret | psk | credential | api.?key | bearer | \btoken\b
+    r"""pass.?w(?:or)?[dt] | \bpwd\b | \bpass\b | pass.?phrase
+    | kpass | secret | psk | credential | api.?key | bearer | \btoken\b
     | (?:plugin|auth)_opt_                    # a plugin's own: nobody knows what they mean
     | PRIVATE\ KEY
     | ://[^/\s"']*@ | ://[^\s"']*\?            # a URL with a user, or with a query: perhaps more
-    | ^[^:\s]+:\$\d+\$                        # a line of a password file
-    | ^[^:\s]+:[0-9a-f]{8,}\s*$               # a line of a psk file
+    | ^[\s#]*[^:\s]+:\$\d+\$                  # a line of a password file, in a comment too
+    | ^[\s#]*[^:\s]+:[0-9a-f]{8,}\s*$         # a line of a psk file
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import shlex
 import signal
 import subprocess
@@ -40,7 +41,9 @@ Examples:
 )
 @challenger_options
 @click.option("--state", type=_PATH, required=True, help="What is remembered; made if it is not there.")
-@click.option("--interval", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds between two.")
+@click.option(
+    "--interval", type=click.FloatRange(1, 86_400), default=60.0, show_default=True, help="Seconds between two."
+)
 @click.option("--hook", help="A command to run on each change; it gets one JSON object on its standard input.")
 @click.option("--once", is_flag=True, help="Challenge once; the exit code says green or red.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each change.")
@@ -62,6 +65,8 @@ def command(
 
     What went backward once (a rolled-back log, an older TPM, two histories) stays red until another --state is begun.
     """
+    if math.isnan(interval):
+        raise click.UsageError("--interval nan: must be a number of seconds.")
     challenger = Challenger.read(url, policy, manifests, rebuilds, timeout)
     watcher = _Watcher(challenger, state, _words(hook), as_json=as_json)
     if once:

@@ -27,7 +27,7 @@ from sigillo.core.errors import VerificationError
 from sigillo.core.event_log import EventLog
 from sigillo.core.evidence import MAX_BOOTS
 from sigillo.core.evidence_line import ConfigurationLine
-from sigillo.core.launch import Role, begins_with_boot
+from sigillo.core.launch import begins_with_boot
 from sigillo.core.ledger import Ledger
 from sigillo.core.policy import Policy
 from sigillo.core.quote import Quote
@@ -159,7 +159,10 @@ class Attestations:
         if first:
             self._launch(epoch, epoch.own, quote)
         self._boot(epoch, quote)
-        self._cover(epoch, quote.subject.checkpoint.size)
+        if epoch.vouched:
+            self._cover(epoch, quote.subject.checkpoint.size)
+        else:
+            self._lose(epoch)
         self._cut = True
 
     def _believe(self, epoch: _Epoch, quote: Quote) -> None:
@@ -219,7 +222,7 @@ class Attestations:
         platforms = [platform for platform in self._policy.platforms if platform.operator == operator.name]
         if not platforms:
             return
-        vouched = self._vouched(epoch.verified, epoch.launch, self._policy)
+        vouched = self._vouched(epoch.verified, self._policy)
         own = (quote, epoch.launch, self._parts, platforms, vouched)
         passed, booted = self._run.attempt(step_attested.check_boot, *own)
         if booted:
@@ -228,20 +231,13 @@ class Attestations:
         if booted or not passed:
             epoch.booted = passed and epoch.booted is not False
 
-    def _vouched(self, verified: VerifiedStatement, launch: Launch, policy: Policy) -> set[bytes]:
-        """SHA-256 of files that the reader knows of, beside the platform's: never by the launcher's word alone."""
-        known: set[bytes] = set()
+    def _vouched(self, verified: VerifiedStatement, policy: Policy) -> set[bytes]:
+        """SHA-256 of files that a build manifest by a builder of the policy lists: never by the launcher's word."""
         manifest = self._builds.named(verified.own.statement.manifest_hash)
-        if manifest and policy.build.builder(manifest.key):
-            listed = manifest.signed.manifest
-            known |= {file.sha256 for file in listed.closure} | {output.sha256 for _, output in listed.outputs()}
-        compared = "configuration" in verified.operator.reference_values
-        judged = not policy.attestation.unsafe_any_configuration
-        for member in launch.closure.members:
-            is_text = launch.texts.get(member.name) is not None
-            if member.role is Role.CONFIGURATION and (compared or (judged and is_text)):
-                known.add(member.digest)
-        return known
+        if manifest is None or not policy.build.builder(manifest.key):
+            return set()
+        listed = manifest.signed.manifest
+        return {file.sha256 for file in listed.closure} | {output.sha256 for _, output in listed.outputs()}
 
     def mark(self, line: int | None, index: int | None) -> None:
         """A mark of this epoch that its key signed waits for the quote behind it."""

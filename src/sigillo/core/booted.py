@@ -65,7 +65,7 @@ def verify_booted(
     that the reader does not know.
 
     *vouched*: SHA-256 (32 bytes) of further files that the reader knows of, beside the platform's: those of a build
-    manifest, or of a configuration that was compared. Raises AttestationError with the first thing that is wrong.
+    manifest. Raises AttestationError with the first thing that is wrong.
     """
     check_replay(boot_log.events, quote.pcrs, BOOT_PCRS)
     _check_values(platform, quote.pcrs)
