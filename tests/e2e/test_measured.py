@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,9 @@ class Measured:
 @pytest.fixture(scope="module")
 def tpm(reachable_tmp: Path) -> Path:
     """A TPM that the user of the log key can reach."""
-    folder = rig.made(reachable_tmp / "tpm")
+    above = Path(tempfile.mkdtemp(dir=reachable_tmp))  # one for each file of tests that uses this
+    above.chmod(0o755)
+    folder = rig.made(above / "tpm")
     folder.chmod(0o711)
     return folder
 
