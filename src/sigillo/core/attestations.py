@@ -37,7 +37,6 @@ from sigillo.core.trusted import SelfSignedStatement, VerifiedStatement
 MAX_GROUPS = 4096
 Part = DecodedRegistration | DecodedClosure | DecodedLaunchLog | DecodedBootLog | DecodedMeasurements
 UNATTESTED = "missing.allow_unattested"
-ALLOW_SOFTWARE = "attestation.allow_software"
 ANY_CONFIGURATION = "attestation.unsafe_any_configuration"
 NO_HARDWARE = "no hardware vouches for what ran"
 NO_LAUNCH_LOG = "nothing but the operator's statement says what was launched"
@@ -179,8 +178,6 @@ class Attestations:
             epoch.vouched = vouched
             if vouched:
                 self._ledger.vouched(epoch.verified.operator.name, vouched.liars, software=vouched.software)
-                if vouched.software:
-                    self._ledger.relaxed(ALLOW_SOFTWARE)
 
     def _launch(self, epoch: _Epoch, own: SelfSignedStatement, quote: Quote) -> None:
         passed, launch = self._run.attempt(step_attested.check_launch, own, quote, self._parts)
@@ -206,8 +203,7 @@ class Attestations:
     def _libraries(self, own: SelfSignedStatement, launch: Launch) -> bool:
         """Step 22: what the broker loads, beside the manifest that its statement names."""
         trust = self._policy.build if self._policy else BuildTrust()
-        manifest = self._builds.named(own.statement.manifest_hash)
-        listed = manifest.signed.manifest if manifest and trust.builder(manifest.key) else None
+        listed = self._builds.believed(own.statement.manifest_hash, trust)
         demanded = bool(self._policy and self._policy.attestation.manifest_libraries)
         passed, note = self._run.attempt(step_attested.check_libraries, launch, listed, demanded=demanded)
         if note:
@@ -233,10 +229,9 @@ class Attestations:
 
     def _vouched(self, verified: VerifiedStatement, policy: Policy) -> set[bytes]:
         """SHA-256 of files that a build manifest by a builder of the policy lists: never by the launcher's word."""
-        manifest = self._builds.named(verified.own.statement.manifest_hash)
-        if manifest is None or not policy.build.builder(manifest.key):
+        listed = self._builds.believed(verified.own.statement.manifest_hash, policy.build)
+        if listed is None:
             return set()
-        listed = manifest.signed.manifest
         return {file.sha256 for file in listed.closure} | {output.sha256 for _, output in listed.outputs()}
 
     def mark(self, line: int | None, index: int | None) -> None:

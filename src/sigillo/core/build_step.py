@@ -12,7 +12,7 @@ from typing import Final
 from sigillo.core.build_trust import BuilderTrust, BuildTrust
 from sigillo.core.dsse import Envelope, verify_envelope
 from sigillo.core.errors import DecodeError, SignatureError, VerificationError
-from sigillo.core.manifest import Role, SignedManifest
+from sigillo.core.manifest import Manifest, Role, SignedManifest
 from sigillo.core.policy import BUILD_PARTS
 from sigillo.core.rebuild import SignedRebuild, reproduced
 from sigillo.core.trusted import MADE_BY_VERIFY, SelfSignedManifest, SelfSignedRebuild, VerifiedStatement
@@ -31,6 +31,11 @@ class Builds:
     def named(self, manifest_hash: bytes | None) -> SelfSignedManifest | None:
         """The manifest of this hash, where the file has it."""
         return self.manifests.get(manifest_hash) if manifest_hash else None
+
+    def believed(self, manifest_hash: bytes | None, trust: BuildTrust) -> Manifest | None:
+        """The manifest of this hash, where the file has it and a builder of the policy signed it."""
+        manifest = self.named(manifest_hash)
+        return manifest.signed.manifest if manifest and trust.builder(manifest.key) else None
 
     def built_by(self, verified: VerifiedStatement, trust: BuildTrust) -> BuiltBy | None:
         """Who built executable and plugin of this epoch and who made them again, of those whom the policy trusts.

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sigillo.core import build_step, step, step_attested
+from sigillo.core import step, step_attested
 from sigillo.core.appraise import check_of, reason_of
 from sigillo.core.attestations import STRANGER
 from sigillo.core.attested import Launch, LaunchParts, Vouched, appraise_launch
 from sigillo.core.build_step import Builds
+from sigillo.core.built import judge_build, keep_manifest, keep_rebuild
 from sigillo.core.challenge import ChallengeAnswer, verify_challenge_answer
 from sigillo.core.errors import AttestationError, DecodeError, VerificationError
 from sigillo.core.launch import decode_launch_log
@@ -121,11 +122,9 @@ class _Judge:
     def builds(self, manifests: Iterable[SignedManifest], rebuilds: Iterable[SignedRebuild]) -> None:
         trust = self._policy.build
         for signed in manifests:
-            _, manifest = self._do.attempt(build_step.check_manifest, signed, trust)
-            self._builds.manifests |= {manifest.sha256: manifest} if manifest else {}
+            keep_manifest(signed, self._builds, trust, self._do)
         for statement in rebuilds:
-            _, rebuild = self._do.attempt(build_step.check_rebuild, statement, self._builds, trust)
-            self._builds.rebuilds += [rebuild] if rebuild else []
+            keep_rebuild(statement, self._builds, trust, self._do)
 
     def run(self, nonce: bytes) -> None:
         signed = self._answer.statement
@@ -138,7 +137,7 @@ class _Judge:
         if verified is None:
             self._ledger.skipped(12, 13, 14, 21, 22)
             return
-        self._build(verified)
+        judge_build(verified, self._builds, self._policy.build, self._do, self._ledger)
         self._do.step(14, step.check_checkpoint, self._answer.checkpoint, verified.operator.log_key)
         self._ledger.steps[14].detail = DETAILS[14]
         if self._quote(verified, nonce):
@@ -147,18 +146,6 @@ class _Judge:
             self._ledger.skipped(22)
         self._do.step(13, step.check_level, verified, self.level)
         self._ledger.reached(self.level)
-
-    def _build(self, verified: VerifiedStatement) -> None:
-        trust = self._policy.build
-        passed, needed_permission = self._do.step(12, build_step.check_build, verified, self._builds, trust)
-        if passed and needed_permission:
-            self._ledger.relaxed("operator.unsafe_any_build")
-        if not trust.builders:
-            return
-        built = self._builds.built_by(verified, trust)
-        rebuilt = self._do.permit("missing.allow_not_rebuilt", 12, build_step.check_rebuilt, built, trust)
-        if built:
-            self._ledger.built(built, rebuilt=rebuilt)
 
     def _quote(self, verified: VerifiedStatement, nonce: bytes) -> bool:
         """Step 21: for this nonce, and whose TPM it is."""
@@ -176,8 +163,6 @@ class _Judge:
         _, self.vouched = self._do.attempt(step_attested.check_attester, self.quote, attester, trust, self._parts)
         if self.vouched:
             self._ledger.vouched(verified.operator.name, self.vouched.liars, software=self.vouched.software)
-            if self.vouched.software:
-                self._ledger.relaxed("attestation.allow_software")
         return self.vouched is not None
 
     def _launch(self, own: SelfSignedStatement) -> None:
@@ -207,8 +192,7 @@ class _Judge:
             self._ledger.failed(VerificationError(22, f"rule {violation.rule}: {violation.reason}"))
         if trust.unsafe_any_configuration:
             self._ledger.relaxed("attestation.unsafe_any_configuration")
-        manifest = self._builds.named(own.statement.manifest_hash)
-        listed = manifest.signed.manifest if manifest and build.builder(manifest.key) else None
+        listed = self._builds.believed(own.statement.manifest_hash, build)
         demanded = trust.manifest_libraries
         passed, note = self._do.attempt(step_attested.check_libraries, launch, listed, demanded=demanded)
         if note:

@@ -253,6 +253,8 @@ class Ledger:
             self._lied(23, *parties)
             self._lied(24, *parties)
         self._lied(22, f"operator {operator}")
+        if software:
+            self.relaxed("attestation.allow_software")
         known = self._attestation.software_tpms
         if software and operator not in known and len(known) < MAX_LISTED:
             self._attestation = replace(self._attestation, software_tpms=(*known, operator))

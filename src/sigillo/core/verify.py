@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sigillo.core import build_step, step
+from sigillo.core import step
 from sigillo.core.attestations import Attestations, Part
 from sigillo.core.build_step import Builds
 from sigillo.core.build_trust import BuildTrust
+from sigillo.core.built import judge_build, keep_manifest, keep_rebuild
 from sigillo.core.decoded import (
     Decoded,
     DecodedAttestation,
@@ -172,11 +173,9 @@ class _Walk:
         """For step 12: keep it for the epochs that name this manifest, or that of this statement."""
         trust = self._build_trust
         if isinstance(decoded, DecodedManifest):
-            _, manifest = self._do.attempt(build_step.check_manifest, decoded.manifest, trust)
-            self._builds.manifests |= {manifest.sha256: manifest} if manifest else {}
-            return
-        _, rebuild = self._do.attempt(build_step.check_rebuild, decoded.rebuild, self._builds, trust)
-        self._builds.rebuilds += [rebuild] if rebuild else []
+            keep_manifest(decoded.manifest, self._builds, trust, self._do)
+        else:
+            keep_rebuild(decoded.rebuild, self._builds, trust, self._do)
 
     @property
     def _build_trust(self) -> BuildTrust:
@@ -208,20 +207,8 @@ class _Walk:
             self._ledger.skipped(12)
             return None
         self._operator = verified.operator
-        self._build(verified)
+        judge_build(verified, self._builds, self._build_trust, self._do, self._ledger)
         return verified
-
-    def _build(self, verified: VerifiedStatement) -> None:
-        trust = self._build_trust
-        passed, needed_permission = self._do.step(12, build_step.check_build, verified, self._builds, trust)
-        if passed and needed_permission:
-            self._ledger.relaxed("operator.unsafe_any_build")
-        if not trust.builders:
-            return
-        built = self._builds.built_by(verified, trust)
-        rebuilt = self._do.permit("missing.allow_not_rebuilt", 12, build_step.check_rebuilt, built, trust)
-        if built:
-            self._ledger.built(built, rebuilt=rebuilt)
 
     def _chain(self, own: SelfSignedStatement, before: _Epoch | None) -> None:
         previous = own.statement.previous
